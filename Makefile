@@ -1,0 +1,59 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Each creates .venv on its first run; a second run starts at once.
+PYTHON ?= python3
+BIN := .venv/bin
+NPM := $(shell command -v npm 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench soak wheel clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+.venv/.demo: pyproject.toml
+	@test -x $(BIN)/python || { echo "creating .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing realtime-kit (first run only)"
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable '.[pusher,flask,server,jwt,encryption]'
+	@touch $@
+
+.venv/.dev: .venv/.demo
+	@echo "installing the test tools (first run only)"
+	@$(BIN)/python -m pip install --quiet --editable '.[pusher,flask,server,jwt,encryption]' --group dev
+	@touch $@
+
+node_modules/.package-lock.json: package.json package-lock.json
+ifdef NPM
+	@echo "installing the official JavaScript clients for the tests (first run only)"
+	@npm ci --silent
+	@touch $@
+else
+	@echo "no npm on this machine: tests with Node are skipped"
+endif
+
+setup: .venv/.dev node_modules/.package-lock.json  ## install everything that the tests and benches need
+
+demo: .venv/.demo  ## the demo at http://127.0.0.1:8000 (PORT and REALTIME_PORT change the ports)
+	@$(BIN)/realtime-kit demo
+
+test: setup  ## the whole test suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup  ## lint, format, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv/.dev  ## format and fix what can be fixed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup  ## every benchmark, as ratios in one run
+	@$(BIN)/python -m benchmarks
+
+wheel: .venv/.dev  ## build the wheel and the source archive into dist/
+	@$(BIN)/python -m build
+
+clean:  ## remove what the other commands made
+	rm -rf .venv node_modules dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .serverless
