@@ -1,0 +1,276 @@
+"""Who may do what: channel pattern -> the application's rule -> grant. Deny by default. Pure."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from realtime_kit.channels import CONVERTERS, Converter, Kind, Pattern, kind_of, validate
+from realtime_kit.errors import ConfigurationError, Denied, InvalidChannel
+
+Rule = Callable[..., Any]
+F = TypeVar("F", bound=Rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One user on a presence channel. `info` is JSON data that all members see."""
+
+    id: str
+    info: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", str(self.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a rule answered for one user and channel.
+
+    `publish` allows the user to send client events where the provider can tell (Ably); on Pusher's
+    protocol the app's setting and a live subscription decide. `channel` is filled in by Realtime.
+    """
+
+    member: Member | None = None
+    publish: bool = field(default=False, kw_only=True)
+    channel: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The identity of a whole connection. `watchlist`: user ids whose coming and going it sees."""
+
+    id: str
+    info: Mapping[str, Any] | None = None
+    watchlist: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", str(self.id))
+        object.__setattr__(self, "watchlist", tuple(map(str, self.watchlist)))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about one user and channel, by which rule, and why."""
+
+    channel: str
+    grant: Grant | None
+    rule: str | None
+    reason: str
+
+    @property
+    def allowed(self) -> bool:
+        return self.grant is not None
+
+    def __str__(self) -> str:
+        verdict = "allowed" if self.allowed else "denied"
+        by = f"rule {self.rule}" if self.rule else "no rule"
+        return f"{self.channel}: {verdict} ({by}: {self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRule:
+    """A registered rule. `options` are what later layers read (such as `history`)."""
+
+    pattern: Pattern
+    function: Rule
+    guests: bool
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        function = getattr(self.function, "__qualname__", repr(self.function))
+        return f"{self.pattern.text} -> {function}"
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRule:
+    """Who may send which events through `POST /trigger`."""
+
+    pattern: Pattern
+    function: Rule
+    events: frozenset[str] | None
+
+
+def user_id_of(user: Any) -> str | None:
+    """The default way to a user's id: `get_id()`, then `.id`, then `["sub"]`."""
+    if user is None:
+        return None
+    get_id = getattr(user, "get_id", None)
+    if callable(get_id):
+        found = get_id()
+    elif hasattr(user, "id"):
+        found = user.id
+    elif isinstance(user, Mapping) and "sub" in user:
+        found = user["sub"]
+    else:
+        raise ConfigurationError(
+            f"cannot tell the id of a {type(user).__name__}: it has no get_id(), .id or ['sub']; "
+            "pass Realtime(user_id=...)"
+        )
+    return None if found is None else str(found)
+
+
+class Rules:
+    """The application's rules, in the order in which they were registered: the first match wins."""
+
+    def __init__(self, converters: Mapping[str, Converter] | None = None) -> None:
+        self._converters = {**CONVERTERS, **(converters or {})}
+        self._channel: list[ChannelRule] = []
+        self._trigger: list[TriggerRule] = []
+        self._sign_in: Rule | None = None
+        self._grants: Rule | None = None
+        self._frozen = False
+
+    def freeze(self) -> None:
+        """From here on registering is an error: a request may have been answered without it."""
+        self._frozen = True
+
+    def add_channel(self, pattern: str, function: F, *, guests: bool = False, **options: Any) -> F:
+        """Register the rule behind `pattern`; see `Realtime.channel_rule`."""
+        compiled = self._compile(pattern, function)
+        if any(rule.pattern.text == pattern for rule in self._channel):
+            raise ConfigurationError(f"channel pattern {pattern!r} has a rule already")
+        self._channel.append(ChannelRule(compiled, function, guests, options))
+        return function
+
+    def add_trigger(self, pattern: str, function: F, *, events: Iterable[str] | None = None) -> F:
+        """Register who may send `events` (None: all) to channels of `pattern`."""
+        compiled = self._compile(pattern, function)
+        names = None if events is None else frozenset(events)
+        self._trigger.append(TriggerRule(compiled, function, names))
+        return function
+
+    def set_sign_in(self, function: F) -> F:
+        self._check_open("sign_in")
+        self._sign_in = function
+        return function
+
+    def set_grants(self, function: F) -> F:
+        self._check_open("grants")
+        self._grants = function
+        return function
+
+    def __iter__(self) -> Iterable[ChannelRule]:
+        return iter(self._channel)
+
+    @property
+    def has_sign_in(self) -> bool:
+        return self._sign_in is not None
+
+    @property
+    def has_trigger_rules(self) -> bool:
+        return bool(self._trigger)
+
+    def options(self, channel: str) -> Mapping[str, Any]:
+        """The options of the first rule whose pattern matches; empty if there is none."""
+        for rule in self._channel:
+            if rule.pattern.match(channel) is not None:
+                return rule.options
+        return {}
+
+    def decide(self, user: Any, channel: str) -> Decision:
+        """May `user` subscribe to `channel`? Never raises for a bad name: that is a denial."""
+        try:
+            kind = kind_of(validate(channel))
+        except InvalidChannel as error:
+            return Decision(str(channel), None, None, str(error))
+        if kind is Kind.SERVER_TO_USER:
+            return Decision(channel, None, None, "only sign-in opens a user's own channel")
+        if not kind.requires_auth:
+            return Decision(channel, Grant(channel=channel), None, "public channels need no rule")
+        for rule in self._channel:
+            values = rule.pattern.match(channel)
+            if values is not None:
+                return self._ask(rule, user, channel, values)
+        return Decision(channel, None, None, self._why_unmatched(channel))
+
+    def may_trigger(self, user: Any, channel: str, event: str) -> bool:
+        """May `user` send `event` to `channel` through `POST /trigger`? The first match decides."""
+        if user is None:
+            return False
+        for rule in self._trigger:
+            values = rule.pattern.match(channel)
+            if values is not None and (rule.events is None or event in rule.events):
+                return rule.function(user, **values) is True
+        return False
+
+    def identity(self, user: Any) -> SignIn | None:
+        """What the application's `sign_in` says of `user`; None for a guest, or without one."""
+        if user is None or self._sign_in is None:
+            return None
+        answer = self._sign_in(user)
+        if answer is None or answer is False:
+            return None
+        if isinstance(answer, Member):
+            return SignIn(answer.id, answer.info)
+        if not isinstance(answer, SignIn):
+            raise ConfigurationError(
+                f"sign_in returned {type(answer).__name__}; return SignIn(id, info) or None"
+            )
+        return answer
+
+    def standing(self, user: Any) -> tuple[str, ...]:
+        """The names that the application's `grants` lists for `user`; each is still decided."""
+        if user is None or self._grants is None:
+            return ()
+        return tuple(self._grants(user))
+
+    def _compile(self, pattern: str, function: Rule) -> Pattern:
+        self._check_open(pattern)
+        compiled = Pattern(pattern, self._converters)
+        try:
+            inspect.signature(function).bind(None, **dict.fromkeys(compiled.variables))
+        except TypeError as error:
+            wanted = ", ".join(("user", *compiled.variables))
+            raise ConfigurationError(
+                f"the rule for {pattern!r} must take ({wanted}): {error}"
+            ) from error
+        return compiled
+
+    def _check_open(self, what: str) -> None:
+        if self._frozen:
+            raise ConfigurationError(
+                f"rule {what!r} comes too late: requests have been answered. "
+                "Register rules when the application is set up"
+            )
+
+    def _ask(
+        self, rule: ChannelRule, user: Any, channel: str, values: Mapping[str, Any]
+    ) -> Decision:
+        if user is None and not rule.guests:
+            return Decision(channel, None, rule.name, "nobody is signed in, and guests=False")
+        try:
+            answer = rule.function(user, **values)
+        except Denied as denied:
+            return Decision(channel, None, rule.name, str(denied) or "the rule raised Denied")
+        grant = _grant(answer, rule, channel)
+        if grant is None:
+            return Decision(channel, None, rule.name, f"the rule returned {answer!r}")
+        return Decision(channel, grant, rule.name, "the rule granted it")
+
+    def _why_unmatched(self, channel: str) -> str:
+        kind = kind_of(channel)
+        others = [rule.pattern.text for rule in self._channel if rule.pattern.kind is kind]
+        if not others:
+            return f"no rule is registered for {kind.value}… channels"
+        return f"none of these patterns matches: {', '.join(others)}"
+
+
+def _grant(answer: Any, rule: ChannelRule, channel: str) -> Grant | None:
+    """Bring a rule's answer into one form; a wrong kind of answer is the programmer's error."""
+    if answer is None or answer is False:
+        return None
+    presence = kind_of(channel).is_presence
+    if answer is True and not presence:
+        return Grant(channel=channel)
+    if isinstance(answer, Member) and presence:
+        return Grant(answer, channel=channel)
+    if isinstance(answer, Grant) and presence is (answer.member is not None):
+        return replace(answer, channel=channel)
+    wanted = "Member(id, info) or Grant(Member(...))" if presence else "True, False or Grant()"
+    raise ConfigurationError(
+        f"rule {rule.name} returned {answer!r} for {channel}: return {wanted}, or None to deny"
+    )

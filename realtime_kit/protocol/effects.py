@@ -1,0 +1,312 @@
+"""What a step asks of its driver, and the answers.
+
+An effect is about "this connection" where it names none: the driver that runs a step knows whose
+step it is. Names of channels that begin with `#` are internal (`#server-to-user-…`, and the
+watchers of a user, `watchers_of`): they are subscribed and broadcast to like any other, and never
+listed or counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from realtime_kit.protocol.connection import Connection
+
+
+def watchers_of(user_id: str) -> str:
+    """The internal channel of the connections whose watchlist holds `user_id`."""
+    return "#watchers-of-" + user_id
+
+
+# --- the connection -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Write this connection's value. Answer: False if the app has `max_connections` already."""
+
+    connection: Connection
+    max_connections: int | None = None
+
+
+# --- frames ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a frame to this connection. Answer: None."""
+
+    frame: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Send one frame, encoded once, to all subscribers of a channel. Answer: None.
+
+    `exclude` is the socket id that must not receive it.
+    """
+
+    channel: str
+    frame: str
+    exclude: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End this connection, after what was sent before. Answer: None.
+
+    `code` is the protocol's close code (4000 to 4299); a host that cannot send it just closes.
+    """
+
+    code: int
+    reason: str
+
+
+# --- subscriptions --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`new`: was not subscribed before. `first_of_member`: the user's first connection here.
+    `occupied`: the channel had no subscriber before. `count`: connections now subscribed.
+    `refused`: a presence channel is full; nothing was changed."""
+
+    new: bool
+    first_of_member: bool = False
+    occupied: bool = False
+    count: int = 0
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Subscribe this connection. Answer: `Joined`.
+
+    On presence channels `user_id` and `user_info` (JSON text) make the member; the first
+    connection's info stands for all of a user's connections. `max_members` bounds the members.
+    """
+
+    channel: str
+    user_id: str | None = None
+    user_info: str | None = None
+    max_members: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """`existed`: was subscribed. `user_id`: the member that this subscription was.
+    `last_of_member`: it was the user's last connection here. `vacated`: nobody is subscribed any
+    more. `count`: connections still subscribed."""
+
+    channel: str
+    existed: bool
+    user_id: str | None = None
+    last_of_member: bool = False
+    vacated: bool = False
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """End this connection's subscription. Answer: `Left`."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """`left`: one `Left` for each subscription that there was, internal ones included.
+    `signed_out`: the user whose last signed-in connection this was."""
+
+    left: tuple[Left, ...] = ()
+    signed_out: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """This connection is gone: end all it had. Answer: `Dropped`; empty the second time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """Is this connection subscribed? Answer: None, or the member's user id ("" if it has none)."""
+
+    channel: str
+
+
+# --- users ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """`accepted`: False if the connection is already another user's; nothing was changed.
+    `first`: the user's first signed-in connection. `online`: those of the watchlist who are."""
+
+    accepted: bool
+    first: bool = False
+    online: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Make this connection the user's, and subscribe it to `watchers_of` each of `watchlist`.
+
+    Answer: `SignedIn`. The driver stores user id and info in the connection value.
+    """
+
+    user_id: str
+    user_info: str | None = None
+    watchlist: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Send `frame` to a user's connections and close them. Answer: None.
+
+    A user's connections are those signed in as the user, and those that are the user on some
+    presence channel. `channel` narrows them to its subscribers.
+    """
+
+    user_id: str
+    frame: str
+    code: int
+    reason: str
+    channel: str | None = None
+
+
+# --- state of channels ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """A channel at one moment. `subscriptions` counts connections, `users` members."""
+
+    subscriptions: int = 0
+    users: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QueryChannels:
+    """All occupied channels whose name starts with `prefix`, internal ones left out.
+    Answer: `Mapping[str, ChannelState]`."""
+
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryChannel:
+    """One channel. Answer: `ChannelState`; zeros if nobody is there."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryMembers:
+    """The members of a presence channel. Answer: `Mapping[user_id, user_info JSON text | None]`."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """The last event of a cache channel: its frame, and the seconds for which it still stands."""
+
+    frame: str
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheGet:
+    """Answer: `Cached` or None."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSet:
+    """Keep the last event of a cache channel for `ttl` seconds. Answer: None."""
+
+    channel: str
+    frame: str
+    ttl: int
+
+
+# --- the rest -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Take one token from a bucket of this connection, `rate` tokens a second, as many in store.
+
+    Answer: bool.
+    """
+
+    bucket: str
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """A webhook event for the application, in the provider's own shape. Answer: None.
+
+    With `delay` (seconds) it waits, under `cancel_key`; an event with the same key and no delay
+    that comes meanwhile cancels it and is itself not sent: a client that left came straight back.
+    """
+
+    event: Mapping[str, Any]
+    delay: float = 0.0
+    cancel_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Run the step `announce_count(channel)` in `delay` seconds; at most one waits for a channel.
+
+    Answer: None.
+    """
+
+    channel: str
+    delay: float
+
+
+Effect = (
+    Connect
+    | Send
+    | Broadcast
+    | Close
+    | Subscribe
+    | Unsubscribe
+    | Drop
+    | Subscribed
+    | SignIn
+    | Terminate
+    | QueryChannels
+    | QueryChannel
+    | QueryMembers
+    | CacheGet
+    | CacheSet
+    | Allow
+    | Notify
+    | Later
+)
+
+T = TypeVar("T")
+Step = Generator[Effect, Any, T]
+Perform = Callable[[Effect], Any]
+
+
+def run(step: Step[T], perform: Perform) -> T:
+    """Run a step to its end. A failed effect is thrown back into the step."""
+    try:
+        effect = next(step)
+        while True:
+            try:
+                answer = perform(effect)
+            except Exception as error:  # whatever it was, the step decides
+                effect = step.throw(error)
+            else:
+                effect = step.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]

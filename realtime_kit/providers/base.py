@@ -1,0 +1,135 @@
+"""The seam to what delivers: what a provider is asked, and what it answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from realtime_kit.authorization import Grant, SignIn
+from realtime_kit.errors import Unsupported
+from realtime_kit.events import Event, Limits, Receipt
+from realtime_kit.webhooks import WebhookEvent
+
+
+class Capability(StrEnum):
+    """What a provider can do beyond `publish`. The conformance suites read these: what is declared
+    is tested, and what is not declared must raise `Unsupported`."""
+
+    AUTHORIZE = "authorize"
+    SIGN_IN = "sign_in"
+    CHANNELS = "channels"
+    MEMBERS = "members"
+    SEND_TO_USER = "send_to_user"
+    DISCONNECT_USER = "disconnect_user"
+    REVOKE = "revoke"
+    WEBHOOKS = "webhooks"
+    ENCRYPTED = "encrypted"
+    CACHE = "cache"
+    INFO = "info"
+    EXCLUDE = "exclude"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRequest:
+    """A subscription (or several) that the rules granted; the provider turns it into proof.
+
+    `socket_id` is the connection's id where the provider has one. `token` is the one that the
+    client holds already, on providers that use tokens.
+    """
+
+    user_id: str | None
+    socket_id: str | None
+    grants: tuple[Grant, ...]
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthAnswer:
+    """Proof for the client: by channel what the client sends on, and the token if there is one."""
+
+    channels: Mapping[str, Mapping[str, str]] = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """A channel as the provider sees it now. None: not asked for, or the provider does not say."""
+
+    name: str
+    occupied: bool
+    subscription_count: int | None = None
+    user_count: int | None = None
+
+
+class Provider(ABC):
+    """One thing that delivers. Thread-safe; makes its connections on first use.
+
+    Channel names are logical. Every error is of `realtime_kit.errors`, the vendor's own kept as
+    `__cause__`. What cannot be expressed raises `Unsupported`; nothing is dropped silently.
+    """
+
+    name: ClassVar[str]
+    capabilities: ClassVar[frozenset[Capability]]
+    limits: Limits
+
+    @abstractmethod
+    def publish(self, events: Sequence[Event], *, info: Iterable[str] = ()) -> list[Receipt]:
+        """Send events, any number, each to any number of channels; one receipt per event and
+        channel, in order. Everything is checked before the first byte is sent.
+
+        `info`: "subscription_count" and "user_count" of the channels, returned in the receipts.
+        Raises `InvalidEvent`, `InvalidChannel`, `PayloadTooLarge`, `ProviderError`.
+        """
+
+    def authorize(self, request: AuthRequest) -> AuthAnswer:
+        """Prove the grants to the client. No network, no vendor import."""
+        raise self._unsupported("authorize channels")
+
+    def sign_in(self, socket_id: str, identity: SignIn) -> Mapping[str, str]:
+        """Prove a connection's identity: `{"auth", "user_data"}`. No network, no vendor import."""
+        raise self._unsupported("sign users in")
+
+    def channels(self, *, prefix: str = "", info: Iterable[str] = ()) -> list[ChannelInfo]:
+        """The occupied channels whose logical name starts with `prefix`, sorted by name."""
+        raise self._unsupported("list channels")
+
+    def channel(self, name: str, *, info: Iterable[str] = ()) -> ChannelInfo:
+        """One channel; `occupied=False` if nobody is there."""
+        raise self._unsupported("describe a channel")
+
+    def members(self, channel: str) -> list[str]:
+        """Ids of the users on a presence channel, each once."""
+        raise self._unsupported("list members")
+
+    def disconnect_user(self, user_id: str) -> None:
+        """End all connections of a signed-in user; they do not come back by themselves."""
+        raise self._unsupported("disconnect a user")
+
+    def revoke(self, user_id: str, *, channel: str | None = None) -> None:
+        """Make a user's connections (with `channel`: those on it) prove their grants again.
+
+        What the rules still grant is subscribed again by the client; what they do not is over.
+        """
+        raise self._unsupported("revoke grants")
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> list[WebhookEvent]:
+        """Verify, then read. `headers` are found in any case.
+
+        Raises `BadSignature` or `Expired` before anything of the body is parsed.
+        """
+        raise self._unsupported("send webhooks")
+
+    def client_config(self) -> Mapping[str, Any]:
+        """The member `client` of `GET /config` with the transports that a browser can use:
+        `{"transports": [...], "socket": {...}}`. No secrets."""
+        return {"transports": []}
+
+    def close(self) -> None:  # noqa: B027 - most providers hold nothing
+        """Let go of connections. The provider is usable again afterwards."""
+
+    def _unsupported(self, what: str) -> Unsupported:
+        return Unsupported(f"provider {self.name!r} cannot {what}")

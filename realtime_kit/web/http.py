@@ -1,0 +1,43 @@
+"""The plain request and response that the endpoints speak; Flask and Lambda convert to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request. `path` is relative to the prefix (`/auth`); header names are lower-case;
+    `query` holds the last value of each name; `body` is the raw bytes.
+
+    `origin` is the scheme and host that the client used, for the same-origin check.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One response."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, data: Any, status: int = 200, **headers: str) -> HttpResponse:
+        """`data` as JSON; not to be kept by caches, because answers depend on the user."""
+        body = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+        return cls(
+            status,
+            body,
+            {"Content-Type": "application/json", "Cache-Control": "no-store", **headers},
+        )
