@@ -1,0 +1,504 @@
+"""Settings, from the environment, `.env`, a mapping or arguments. Only the edge reads them.
+
+    REALTIME_PROVIDER=pusher
+    REALTIME_PUSHER__APP_ID=42            a section, two underscores, the setting
+    REALTIME_PUSHER__KEYS=new:s3cr3t,old:s3cr3t      newest first: it signs, all verify
+    PUSHER_URL=https://KEY:SECRET@api-eu.pusher.com/apps/42      or the vendors' own names
+
+Where a setting is given more than once: an argument, then `REALTIME_*`, then the vendors' names,
+then a vendor's URL. The process environment goes before `.env`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import unquote, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from realtime_kit.errors import ConfigurationError
+
+PREFIX = "REALTIME_"
+DEVELOPMENT_APP_ID = "1"
+DEVELOPMENT_KEY = "app-key"
+DEVELOPMENT_SECRET = "app-secret"  # noqa: S105 - published on purpose, and refused outside development
+
+_PUSHER_HOST = re.compile(r"api(?:-(?P<cluster>[a-z0-9-]+))?\.(?:pusher|pusherapp)\.com")
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key, which is public, and the secret that signs in its name."""
+
+    key: str
+    secret: SecretStr
+
+    @property
+    def is_published(self) -> bool:
+        """Whether this is the development pair that everybody knows."""
+        return self.key == DEVELOPMENT_KEY and self.secret.get_secret_value() == DEVELOPMENT_SECRET
+
+
+def parse_key(value: object) -> SigningKey:
+    """`KEY:SECRET` as a pair. Raises `ValueError`, without the value in it."""
+    if isinstance(value, SigningKey):
+        return value
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    key, _, secret = text.partition(":") if isinstance(text, str) else ("", "", "")
+    if not key.strip() or not secret.strip():
+        raise ValueError("a signing key is KEY:SECRET")
+    return SigningKey(key.strip(), SecretStr(secret.strip()))
+
+
+def _items(value: object) -> list[object]:
+    """A list as it is; text as a JSON list, or separated by commas."""
+    if isinstance(value, str):
+        if value.lstrip().startswith("["):
+            try:
+                return list(json.loads(value))
+            except ValueError:
+                raise ValueError("it starts like a JSON list and is none") from None
+        return [item.strip() for item in value.split(",") if item.strip()]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _parse_keys(value: object) -> tuple[SigningKey, ...]:
+    return tuple(map(parse_key, _items(value)))
+
+
+def _parse_secrets(value: object) -> tuple[SecretStr, ...]:
+    items = _items(value)
+    if not all(isinstance(item, str | SecretStr) and len(item) for item in items):
+        raise ValueError("a list of texts, none of them empty")
+    return tuple(item if isinstance(item, SecretStr) else SecretStr(str(item)) for item in items)
+
+
+def _check_master_key(value: SecretStr) -> SecretStr:
+    try:
+        length = len(b64decode(value.get_secret_value(), validate=True))
+    except ValueError:
+        raise ValueError("it is not base64") from None
+    if length != 32:
+        raise ValueError(f"it is {length} bytes in base64; 32 are needed")
+    return value
+
+
+def _parse_prefix(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("a URL prefix starts with /")
+    return value.rstrip("/")
+
+
+Keys = Annotated[tuple[SigningKey, ...], PlainValidator(_parse_keys)]
+Secrets = Annotated[tuple[SecretStr, ...], PlainValidator(_parse_secrets)]
+MasterKey = Annotated[SecretStr, AfterValidator(_check_master_key)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=300)]
+
+
+class Section(BaseModel):
+    """A group of settings. `require` is called by what cannot work without them."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, hide_input_in_errors=True
+    )
+
+    name: ClassVar[str]
+    needed: ClassVar[tuple[str, ...]] = ()
+    vendor_names: ClassVar[Mapping[str, str]] = {}
+
+    def require(self, *settings: str) -> Self:
+        """Return this section, or raise `ConfigurationError` for the settings that are unset.
+
+        Without arguments: those that nothing of the provider works without.
+        """
+        missing = [
+            f"{self.name}.{setting} is not set: set {env_name(self.name, setting)}"
+            + (f" or {vendor}" if (vendor := self.vendor_names.get(setting)) else "")
+            for setting in settings or self.needed
+            if getattr(self, setting) in (None, "", ())
+        ]
+        if missing:
+            raise ConfigurationError("; ".join(missing))
+        return self
+
+
+class LocalSettings(Section):
+    """The embedded server: where the provider finds it, and the app that it serves.
+
+    `host`, `port` and `tls` are for the application; `public_*` for browsers, where they differ.
+    `encryption_master_key` is 32 bytes in base64. `timeout` is seconds.
+    """
+
+    name = "local"
+    needed = ("app_id", "keys")
+
+    app_id: str = DEVELOPMENT_APP_ID
+    keys: Keys = (SigningKey(DEVELOPMENT_KEY, SecretStr(DEVELOPMENT_SECRET)),)
+    host: str = "127.0.0.1"
+    port: int = Field(default=6001, ge=0, le=65_535)
+    tls: bool = False
+    public_host: str | None = None
+    public_port: Port | None = None
+    public_tls: bool | None = None
+    encryption_master_key: MasterKey | None = None
+    timeout: Seconds = 3.0
+
+
+class PusherSettings(Section):
+    """Pusher Channels, or another server of its protocol at `host`.
+
+    Without `host` the cluster's own is meant. `public_*` is for browsers, where it differs.
+    `encryption_master_key` is 32 bytes in base64. `timeout` is seconds.
+    """
+
+    name = "pusher"
+    needed = ("app_id", "keys")
+    vendor_names: ClassVar[Mapping[str, str]] = {
+        "app_id": "PUSHER_APP_ID (or PUSHER_URL)",
+        "keys": "PUSHER_KEY and PUSHER_SECRET (or PUSHER_URL)",
+        "cluster": "PUSHER_CLUSTER",
+    }
+
+    app_id: str = ""
+    keys: Keys = ()
+    cluster: str | None = None
+    host: str | None = None
+    port: Port | None = None
+    tls: bool = True
+    public_host: str | None = None
+    public_port: Port | None = None
+    public_tls: bool | None = None
+    encryption_master_key: MasterKey | None = None
+    timeout: Seconds = 3.0
+
+    def require(self, *settings: str) -> Self:
+        super().require(*settings)
+        if not settings and not self.host:
+            super().require("cluster")
+        return self
+
+
+class AblySettings(Section):
+    """Ably. `key` is `APP.KEYID:SECRET`."""
+
+    name = "ably"
+    needed = ("key",)
+    vendor_names: ClassVar[Mapping[str, str]] = {"key": "ABLY_API_KEY"}
+
+    key: SecretStr | None = None
+
+
+class AwsSettings(Section):
+    """The deployment in one's own AWS account."""
+
+    name = "aws"
+    needed = ("table",)
+
+    table: str = ""
+    region: str | None = None
+    endpoint: str | None = None
+
+
+class WebSettings(Section):
+    """The endpoints. `trigger_tokens` are the bearers that may `POST /trigger`; each of them is
+    valid, so that one can be replaced while the other is in use."""
+
+    name = "web"
+
+    prefix: Annotated[str, AfterValidator(_parse_prefix)] = "/realtime"
+    trigger_tokens: Secrets = ()
+
+
+class ServerSettings(Section):
+    """What `realtime-kit serve` and `dev` serve, where that differs from `local`.
+
+    `apps` is a list of `ID:KEY:SECRET`. `webhook` is the URL that is told what happens.
+    """
+
+    name = "server"
+
+    apps: Secrets = ()
+    webhook: str | None = None
+
+
+class RealtimeSettings(BaseSettings):
+    """All settings. `RealtimeSettings()` reads the process environment and `.env`; with
+    `environ=` that mapping alone is read. Raises `ConfigurationError`, never with a value in it.
+
+    `provider` None: not set; `provider_name` says what that means here. `port` is the embedded
+    server's. `on_error` None: the surroundings decide (Flask logs, Lambda raises).
+    `on_lambda`: this runs on AWS Lambda.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", defer_build=True, hide_input_in_errors=True
+    )
+
+    provider: str | None = None
+    port: int = Field(default=6001, ge=0, le=65_535)
+    on_error: Literal["raise", "log"] | None = None
+    on_lambda: bool = False
+    local: LocalSettings = Field(default_factory=LocalSettings)
+    pusher: PusherSettings = Field(default_factory=PusherSettings)
+    ably: AblySettings = Field(default_factory=AblySettings)
+    aws: AwsSettings = Field(default_factory=AwsSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+
+    def __init__(self, *, environ: Mapping[str, Any] | None = None, **values: Any) -> None:
+        problem = None
+        try:
+            super().__init__(environ=environment() if environ is None else environ, **values)
+        except ValidationError as error:
+            problem = _explain(error)
+        # Outside of the handler: the ValidationError holds the values, and would stay as context.
+        if problem:
+            raise ConfigurationError(problem)
+
+    @classmethod
+    def from_mapping(
+        cls, mapping: Mapping[str, Any], *, environ: Mapping[str, Any] | None = None
+    ) -> Self:
+        """The `REALTIME_*` members of `mapping` (such as Flask's `app.config`) over `environ`."""
+        below = environment() if environ is None else environ
+        own = {name: value for name, value in mapping.items() if name.startswith(PREFIX)}
+        return cls(environ={**below, **own})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, our names, the vendors' names, the vendors' URLs."""
+        environ = init_settings.init_kwargs.pop("environ")  # type: ignore[attr-defined]
+        readers = (_read_own, _read_vendors, _read_urls)
+        return (init_settings, *(_Source(settings_cls, environ, read) for read in readers))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_port(cls, values: dict[str, Any]) -> dict[str, Any]:
+        local = values.get("local", {})
+        if "port" in values and isinstance(local, dict) and "port" not in local:
+            return {**values, "local": {**local, "port": values["port"]}}
+        return values
+
+    @property
+    def provider_name(self) -> str:
+        """The provider that is meant: `local` where none is set, and an error on Lambda."""
+        if self.provider:
+            return self.provider
+        if self.on_lambda:
+            raise ConfigurationError(
+                "provider is not set: set REALTIME_PROVIDER (on Lambda nothing is assumed)"
+            )
+        return "local"
+
+    def check_credentials(
+        self,
+        *,
+        provider: str | None = None,
+        address: str | None = None,
+        development: bool | None = None,
+    ) -> None:
+        """Refuse the published development credentials where others could use them.
+
+        The edges call this: a server with the `address` that it listens on, Flask with
+        `development` (debug or testing). `provider` is the one in use, if not the settings' own.
+        Raises `ConfigurationError`.
+        """
+        name = provider or self.provider_name
+        sections: dict[str, LocalSettings | PusherSettings]
+        sections = {"local": self.local, "pusher": self.pusher}
+        section = sections.get(name)
+        if section is None or not any(pair.is_published for pair in section.keys):
+            return
+        where = None
+        if self.on_lambda:
+            where = "on Lambda"
+        elif development is False:
+            where = "outside debug and testing"
+        else:
+            hosts = (address, section.host, section.public_host)
+            far = [host for host in hosts if host and not is_loopback(host)]
+            where = f"on {far[0]}, which others can reach" if far else None
+        if where:
+            raise published_keys_refused(where, env_name(name, "keys"))
+
+
+def published_keys_refused(where: str, setting: str) -> ConfigurationError:
+    """The error for the published development credentials at a place where they are no secret."""
+    return ConfigurationError(
+        f"the development credentials {DEVELOPMENT_APP_ID}:{DEVELOPMENT_KEY}:{DEVELOPMENT_SECRET} "
+        f"are published and refused {where}: set {setting} to a KEY:SECRET of your own"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine alone."""
+    import ipaddress
+
+    name = host.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def environment(env_file: Path = Path(".env")) -> dict[str, str]:
+    """The process environment over `.env` of the working directory."""
+    if not env_file.is_file():
+        return dict(os.environ)
+    from_file = dotenv_values(env_file)
+    return {**{name: value for name, value in from_file.items() if value}, **os.environ}
+
+
+def env_name(section: str, setting: str = "") -> str:
+    """The environment's name of a setting: `REALTIME_PUSHER__APP_ID`."""
+    return PREFIX + "__".join(filter(None, (section, setting))).upper()
+
+
+def names() -> dict[str, tuple[str, ...]]:
+    """Every `REALTIME_*` name with the path of its setting."""
+    return {env_name(*path): path for path in _paths()}
+
+
+def _paths() -> Iterator[tuple[str, ...]]:
+    for name, field in RealtimeSettings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from ((name, setting) for setting in kind.model_fields)
+        elif name != "on_lambda":  # a fact, not a wish
+            yield (name,)
+
+
+class _Source(PydanticBaseSettingsSource):
+    """One of our readers in the form that pydantic-settings asks for."""
+
+    def __init__(
+        self,
+        settings_cls: type[BaseSettings],
+        environ: Mapping[str, Any],
+        read: Callable[[Mapping[str, Any]], dict[str, Any]],
+    ) -> None:
+        super().__init__(settings_cls)
+        self._environ = environ
+        self._read = read
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._read(self._environ)
+
+
+def _read_own(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """`REALTIME_*`, the empty ones apart. Raises `ConfigurationError` for a name that is none."""
+    known = names()
+    values: dict[str, Any] = {}
+    for given, value in environ.items():
+        name = given.upper()
+        if not name.startswith(PREFIX):
+            continue
+        if name not in known:
+            raise ConfigurationError(_unknown(given, known))
+        if value == "" or value is None:
+            continue
+        *section, setting = known[name]
+        place = values.setdefault(section[0], {}) if section else values
+        place[setting] = value
+    return values
+
+
+def _unknown(given: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(given.upper(), known, n=1, cutoff=0)
+    return f"{given} is not a setting; the nearest is {nearest[0]}"
+
+
+def _read_vendors(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """The names that the vendors' own documentation gives, and Lambda's."""
+    key, secret = environ.get("PUSHER_KEY"), environ.get("PUSHER_SECRET")
+    pusher = {
+        "app_id": environ.get("PUSHER_APP_ID"),
+        "keys": [f"{key}:{secret}"] if key and secret else None,
+        "cluster": environ.get("PUSHER_CLUSTER"),
+    }
+    return {
+        "pusher": {name: value for name, value in pusher.items() if value},
+        "ably": {"key": ably} if (ably := environ.get("ABLY_API_KEY")) else {},
+        "on_lambda": bool(environ.get("AWS_LAMBDA_FUNCTION_NAME")),
+    }
+
+
+def _read_urls(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """`PUSHER_URL`: `http(s)://KEY:SECRET@HOST[:PORT]/apps/ID`."""
+    text = environ.get("PUSHER_URL")
+    if not text:
+        return {}
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise _bad_pusher_url() from None
+    app = re.fullmatch(r"/apps/([^/]+)/?", url.path)
+    if url.scheme not in ("http", "https") or not (app and url.hostname and url.password):
+        raise _bad_pusher_url()
+    pusher: dict[str, Any] = {
+        "app_id": app[1],
+        "keys": [f"{unquote(url.username or '')}:{unquote(url.password)}"],
+        "tls": url.scheme == "https",
+    }
+    vendor = _PUSHER_HOST.fullmatch(url.hostname)
+    if vendor:
+        # The vendor's host says no more than the cluster, and PUSHER_CLUSTER goes before the URL.
+        pusher["cluster"] = vendor["cluster"] or "mt1"
+    else:
+        pusher["host"] = url.hostname
+    if port is not None:
+        pusher["port"] = port
+    return {"pusher": pusher}
+
+
+def _bad_pusher_url() -> ConfigurationError:
+    return ConfigurationError(
+        "PUSHER_URL is not of the form https://KEY:SECRET@HOST[:PORT]/apps/ID"
+    )
+
+
+def _explain(error: ValidationError) -> str:
+    """What is wrong, by the settings' names. The values, which may be secrets, stay out."""
+    lines = []
+    for detail in error.errors(include_input=False, include_context=False, include_url=False):
+        path = [str(part) for part in detail["loc"]]
+        setting = ".".join(path[:2])
+        if detail["type"] == "extra_forbidden":
+            lines.append(f"{setting} is not a setting")
+        else:
+            lines.append(f"{setting} ({env_name(*path[:2])}): {detail['msg']}")
+    return "; ".join(lines)
