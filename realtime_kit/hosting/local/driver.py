@@ -1,0 +1,228 @@
+"""The driver of the embedded server: one app's effects, performed in memory.
+
+Synchronous: a step runs to its end without giving way, so that no other step comes between two of
+its effects. It holds no event loop; time, delays, frame encoding and webhooks are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from realtime_kit.hosting.local.registry import MemoryRegistry, Socket, Write
+from realtime_kit.protocol import effects, session
+from realtime_kit.protocol.app import App
+from realtime_kit.protocol.effects import Cached, Dropped, Effect, Perform, run
+
+
+class Timer(Protocol):
+    """A delayed call that can be called off; asyncio's `TimerHandle` is one."""
+
+    def cancel(self) -> object: ...
+
+
+CallLater = Callable[[float, Callable[[], object]], Timer]
+Notify = Callable[[Mapping[str, Any]], object]
+
+
+class MemoryDriver:
+    """Performs the effects of one app.
+
+    `encode` makes the bytes that are written to sockets out of a frame, once per frame. `clock`
+    gives seconds, monotonic. `call_later(seconds, function)` is the only source of delays. `notify`
+    takes each webhook event; it must not raise.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        encode: Callable[[str], bytes],
+        clock: Callable[[], float],
+        call_later: CallLater,
+        notify: Notify,
+    ) -> None:
+        self.app = app
+        self.registry = MemoryRegistry()
+        self._encode = encode
+        self._clock = clock
+        self._call_later = call_later
+        self._notify = notify
+        self._cache: dict[str, tuple[str, float]] = {}
+        self._waiting: dict[object, Timer] = {}
+        self._announcing: dict[str, Timer] = {}
+        self._performers: dict[type[Effect], Callable[[Any], Any]] = {
+            effects.Broadcast: self._broadcast,
+            effects.Terminate: self._terminate,
+            effects.QueryChannels: lambda effect: self.registry.channels(effect.prefix),
+            effects.QueryChannel: lambda effect: self.registry.channel(effect.channel),
+            effects.QueryMembers: lambda effect: self.registry.members(effect.channel),
+            effects.CacheGet: self._cache_get,
+            effects.CacheSet: self._cache_set,
+            effects.Notify: self._notify_or_cancel,
+            effects.Later: self._later,
+        }
+
+    def perform(self, effect: Effect) -> Any:
+        """Perform an effect of a step that is nobody's: the HTTP API's and delayed ones."""
+        return self._performers[type(effect)](effect)
+
+    def performer(self, socket_id: str, socket: Socket) -> Perform:
+        """What performs the effects of this connection's steps."""
+        return _Peer(self, socket_id, socket, self._encode, self._clock).perform
+
+    def close(self) -> None:
+        """Call off everything that waits."""
+        for timer in [*self._waiting.values(), *self._announcing.values()]:
+            timer.cancel()
+        self._waiting.clear()
+        self._announcing.clear()
+
+    def _broadcast(self, effect: effects.Broadcast) -> None:
+        writes = self.registry.writes(effect.channel)
+        if not writes:
+            return
+        frame = self._encode(effect.frame)
+        excluded = writes.get(effect.exclude) if effect.exclude else None
+        remaining = iter(writes.values())
+        if excluded is not None:
+            remaining = (write for write in remaining if write is not excluded)
+        # One loop, without a `try` or a call of ours per subscriber. A socket that died since the
+        # last tick raises; its disconnect is on its way, and the loop goes on behind it.
+        while True:
+            try:
+                for write in remaining:
+                    write(frame)
+            except (RuntimeError, OSError):
+                continue
+            return
+
+    def _terminate(self, effect: effects.Terminate) -> None:
+        frame = self._encode(effect.frame)
+        for socket in self.registry.sockets_of(effect.user_id, effect.channel):
+            _write(socket.write, frame)
+            socket.close(effect.code, effect.reason)
+
+    def _cache_get(self, effect: effects.CacheGet) -> Cached | None:
+        self._forget_expired()
+        kept = self._cache.get(effect.channel)
+        # A second that has begun still counts: a ttl of 0 would say "expired".
+        return Cached(kept[0], max(1, round(kept[1] - self._clock()))) if kept else None
+
+    def _cache_set(self, effect: effects.CacheSet) -> None:
+        self._forget_expired()
+        self._cache.pop(effect.channel, None)
+        self._cache[effect.channel] = (effect.frame, self._clock() + effect.ttl)
+
+    def _forget_expired(self) -> None:
+        # All of an app's entries live equally long, so the oldest expire first.
+        now = self._clock()
+        while self._cache:
+            oldest = next(iter(self._cache))
+            if self._cache[oldest][1] > now:
+                return
+            del self._cache[oldest]
+
+    def _notify_or_cancel(self, effect: effects.Notify) -> None:
+        key: object = effect.cancel_key or object()
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None:
+            waiting.cancel()
+        if effect.delay:
+            self._waiting[key] = self._call_later(
+                effect.delay, lambda: self._notify_now(key, effect.event)
+            )
+        elif waiting is None:
+            self._notify(effect.event)
+
+    def _notify_now(self, key: object, event: Mapping[str, Any]) -> None:
+        del self._waiting[key]
+        self._notify(event)
+
+    def _later(self, effect: effects.Later) -> None:
+        channel = effect.channel
+        if channel not in self._announcing:
+            self._announcing[channel] = self._call_later(
+                effect.delay, lambda: self._announce(channel)
+            )
+
+    def _announce(self, channel: str) -> None:
+        del self._announcing[channel]
+        run(session.announce_count(self.app, channel), self.perform)
+
+
+class _Peer:
+    """One connection's side of a driver: it knows whose step it performs."""
+
+    __slots__ = ("_buckets", "_clock", "_driver", "_encode", "_id", "_socket")
+
+    def __init__(
+        self,
+        driver: MemoryDriver,
+        socket_id: str,
+        socket: Socket,
+        encode: Callable[[str], bytes],
+        clock: Callable[[], float],
+    ) -> None:
+        self._driver = driver
+        self._id = socket_id
+        self._socket = socket
+        self._encode = encode
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def perform(self, effect: Effect) -> Any:
+        performer = _PERFORMERS.get(type(effect))
+        return self._driver.perform(effect) if performer is None else performer(self, effect)
+
+    def _connect(self, effect: effects.Connect) -> bool:
+        return self._driver.registry.connect(self._id, self._socket, effect.max_connections)
+
+    def _send(self, effect: effects.Send) -> None:
+        _write(self._socket.write, self._encode(effect.frame))
+
+    def _close(self, effect: effects.Close) -> None:
+        self._socket.close(effect.code, effect.reason)
+
+    def _subscribe(self, effect: effects.Subscribe) -> effects.Joined:
+        return self._driver.registry.subscribe(self._id, effect)
+
+    def _unsubscribe(self, effect: effects.Unsubscribe) -> effects.Left:
+        return self._driver.registry.unsubscribe(self._id, effect.channel)
+
+    def _drop(self, _: effects.Drop) -> Dropped:
+        return self._driver.registry.drop(self._id)
+
+    def _subscribed(self, effect: effects.Subscribed) -> str | None:
+        return self._driver.registry.subscribed(self._id, effect.channel)
+
+    def _sign_in(self, effect: effects.SignIn) -> effects.SignedIn:
+        return self._driver.registry.sign_in(self._id, effect)
+
+    def _allow(self, effect: effects.Allow) -> bool:
+        now = self._clock()
+        tokens, at = self._buckets.get(effect.bucket, (effect.rate, now))
+        tokens = min(effect.rate, tokens + (now - at) * effect.rate)
+        allowed = tokens >= 1
+        self._buckets[effect.bucket] = (tokens - allowed, now)
+        return allowed
+
+
+_PERFORMERS: dict[type[Effect], Callable[[_Peer, Any], Any]] = {
+    effects.Connect: _Peer._connect,
+    effects.Send: _Peer._send,
+    effects.Close: _Peer._close,
+    effects.Subscribe: _Peer._subscribe,
+    effects.Unsubscribe: _Peer._unsubscribe,
+    effects.Drop: _Peer._drop,
+    effects.Subscribed: _Peer._subscribed,
+    effects.SignIn: _Peer._sign_in,
+    effects.Allow: _Peer._allow,
+}
+
+
+def _write(write: Write, frame: bytes) -> None:
+    try:
+        write(frame)
+    except (RuntimeError, OSError):
+        return  # the socket is gone; its disconnect is on its way

@@ -1,0 +1,189 @@
+"""Who is connected, subscribed and signed in, of one app, in memory.
+
+Every method is one atomic decision. Rows vanish when they are empty: what is left after the last
+connection is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from realtime_kit.protocol.effects import (
+    ChannelState,
+    Dropped,
+    Joined,
+    Left,
+    SignedIn,
+    SignIn,
+    Subscribe,
+    watchers_of,
+)
+
+Write = Callable[[bytes], object]
+
+
+class Socket(Protocol):
+    """What holds one connection open.
+
+    `write` takes an encoded frame and neither waits nor bounds: the host cuts a slow consumer off.
+    `close` ends the connection after what was written before. On a socket that is gone both do
+    nothing, or raise `RuntimeError` or `OSError`.
+    """
+
+    @property
+    def write(self) -> Write: ...
+
+    def close(self, code: int, reason: str) -> None: ...
+
+
+@dataclass(slots=True)
+class _Row:
+    """One connection. `channels`: what it is on, in order, and the member that it is there."""
+
+    socket: Socket
+    channels: dict[str, str | None] = field(default_factory=dict)
+    user_id: str | None = None
+
+
+@dataclass(slots=True)
+class _Member:
+    info: str | None
+    connections: int = 1
+
+
+@dataclass(slots=True)
+class _Channel:
+    writes: dict[str, Write] = field(default_factory=dict)
+    members: dict[str, _Member] = field(default_factory=dict)
+
+
+_NOBODY = _Channel()
+
+
+class MemoryRegistry:
+    """The rows of one app."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, _Row] = {}
+        self._channels: dict[str, _Channel] = {}
+        self._signed_in: dict[str, set[str]] = {}
+
+    def __len__(self) -> int:
+        """Connections."""
+        return len(self._rows)
+
+    def connect(self, socket_id: str, socket: Socket, max_connections: int | None) -> bool:
+        if max_connections is not None and len(self._rows) >= max_connections:
+            return False
+        self._rows[socket_id] = _Row(socket)
+        return True
+
+    def subscribe(self, socket_id: str, wanted: Subscribe) -> Joined:
+        row = self._rows.get(socket_id)
+        if row is None:
+            return Joined(new=False)  # it was dropped: nothing may come back to life
+        channel = self._channels.get(wanted.channel, _NOBODY)
+        if wanted.channel in row.channels:
+            return Joined(new=False, count=len(channel.writes))
+        user_id = wanted.user_id
+        first = user_id is not None and user_id not in channel.members
+        full = wanted.max_members is not None and len(channel.members) >= wanted.max_members
+        if first and full:
+            return Joined(new=False, count=len(channel.writes), refused=True)
+        occupied = channel is _NOBODY
+        if occupied:
+            channel = self._channels[wanted.channel] = _Channel()
+        row.channels[wanted.channel] = user_id
+        channel.writes[socket_id] = row.socket.write
+        if user_id is not None:
+            if first:
+                channel.members[user_id] = _Member(wanted.user_info)
+            else:
+                channel.members[user_id].connections += 1
+        return Joined(True, first, occupied, len(channel.writes))
+
+    def unsubscribe(self, socket_id: str, name: str) -> Left:
+        row = self._rows.get(socket_id)
+        if row is None or name not in row.channels:
+            return Left(name, existed=False, count=len(self.writes(name)))
+        return self._leave(socket_id, name, row.channels.pop(name))
+
+    def _leave(self, socket_id: str, name: str, user_id: str | None) -> Left:
+        channel = self._channels[name]
+        del channel.writes[socket_id]
+        last = False
+        if user_id is not None:
+            member = channel.members[user_id]
+            member.connections -= 1
+            last = not member.connections
+            if last:
+                del channel.members[user_id]
+        if not channel.writes:
+            del self._channels[name]
+        count = len(channel.writes)
+        return Left(name, True, user_id, last, vacated=not count, count=count)
+
+    def drop(self, socket_id: str) -> Dropped:
+        row = self._rows.pop(socket_id, None)
+        if row is None:
+            return Dropped()
+        left = tuple(self._leave(socket_id, name, user) for name, user in row.channels.items())
+        return Dropped(left, row.user_id if self._sign_out(socket_id, row.user_id) else None)
+
+    def _sign_out(self, socket_id: str, user_id: str | None) -> bool:
+        """Whether it was the user's last connection."""
+        if user_id is None:
+            return False
+        connections = self._signed_in[user_id]
+        connections.remove(socket_id)
+        if connections:
+            return False
+        del self._signed_in[user_id]
+        return True
+
+    def subscribed(self, socket_id: str, name: str) -> str | None:
+        row = self._rows.get(socket_id)
+        return (row.channels[name] or "") if row and name in row.channels else None
+
+    def sign_in(self, socket_id: str, wanted: SignIn) -> SignedIn:
+        row = self._rows.get(socket_id)
+        if row is None or row.user_id not in (None, wanted.user_id):
+            return SignedIn(accepted=False)
+        online = tuple(user for user in wanted.watchlist if user in self._signed_in)
+        connections = self._signed_in.setdefault(wanted.user_id, set())
+        first = not connections
+        connections.add(socket_id)
+        row.user_id = wanted.user_id
+        for user_id in wanted.watchlist:
+            self.subscribe(socket_id, Subscribe(watchers_of(user_id)))
+        return SignedIn(True, first, online)
+
+    def sockets_of(self, user_id: str, name: str | None) -> list[Socket]:
+        """The user's connections: signed in as the user, or the user on some presence channel.
+        With `name`, those of them that are on that channel."""
+        return [
+            row.socket
+            for row in self._rows.values()
+            if (name is None or name in row.channels)
+            and (row.user_id == user_id or user_id in row.channels.values())
+        ]
+
+    def writes(self, name: str) -> dict[str, Write]:
+        """By socket id, how to write to each subscriber of a channel."""
+        return self._channels.get(name, _NOBODY).writes
+
+    def channel(self, name: str) -> ChannelState:
+        channel = self._channels.get(name, _NOBODY)
+        return ChannelState(len(channel.writes), len(channel.members))
+
+    def channels(self, prefix: str) -> dict[str, ChannelState]:
+        return {name: self.channel(name) for name in self._listed() if name.startswith(prefix)}
+
+    def _listed(self) -> Iterator[str]:
+        return (name for name in self._channels if not name.startswith("#"))
+
+    def members(self, name: str) -> dict[str, str | None]:
+        members = self._channels.get(name, _NOBODY).members
+        return {user_id: member.info for user_id, member in members.items()}
