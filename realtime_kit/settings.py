@@ -9,8 +9,8 @@ Where a setting is given more than once: an argument, then `REALTIME_*`, then th
 then a vendor's URL. The process environment goes before `.env`.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`, and no default factories for sections: pydantic would
+# compile every annotation and build every section's schema twice, at each Lambda's cold start.
 import json
 import os
 import re
@@ -257,12 +257,12 @@ class RealtimeSettings(BaseSettings):
     port: int = Field(default=6001, ge=0, le=65_535)
     on_error: Literal["raise", "log"] | None = None
     on_lambda: bool = False
-    local: LocalSettings = Field(default_factory=LocalSettings)
-    pusher: PusherSettings = Field(default_factory=PusherSettings)
-    ably: AblySettings = Field(default_factory=AblySettings)
-    aws: AwsSettings = Field(default_factory=AwsSettings)
-    web: WebSettings = Field(default_factory=WebSettings)
-    server: ServerSettings = Field(default_factory=ServerSettings)
+    local: LocalSettings
+    pusher: PusherSettings
+    ably: AblySettings
+    aws: AwsSettings
+    web: WebSettings
+    server: ServerSettings
 
     def __init__(self, *, environ: Mapping[str, Any] | None = None, **values: Any) -> None:
         problem = None
@@ -299,11 +299,11 @@ class RealtimeSettings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _spread_port(cls, values: dict[str, Any]) -> dict[str, Any]:
-        local = values.get("local", {})
-        if "port" in values and isinstance(local, dict) and "port" not in local:
-            return {**values, "local": {**local, "port": values["port"]}}
-        return values
+    def _fill_sections(cls, values: dict[str, Any]) -> dict[str, Any]:
+        filled: dict[str, Any] = {name: {} for name in _sections()} | values
+        if "port" in values and isinstance(filled["local"], dict):
+            filled["local"] = {"port": values["port"], **filled["local"]}
+        return filled
 
     @property
     def provider_name(self) -> str:
@@ -387,11 +387,18 @@ def names() -> dict[str, tuple[str, ...]]:
     return {env_name(*path): path for path in _paths()}
 
 
+def _sections() -> dict[str, type[Section]]:
+    fields = ((name, field.annotation) for name, field in RealtimeSettings.model_fields.items())
+    return {
+        name: kind for name, kind in fields if isinstance(kind, type) and issubclass(kind, Section)
+    }
+
+
 def _paths() -> Iterator[tuple[str, ...]]:
-    for name, field in RealtimeSettings.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            yield from ((name, setting) for setting in kind.model_fields)
+    sections = _sections()
+    for name in RealtimeSettings.model_fields:
+        if name in sections:
+            yield from ((name, setting) for setting in sections[name].model_fields)
         elif name != "on_lambda":  # a fact, not a wish
             yield (name,)
 
@@ -500,5 +507,6 @@ def _explain(error: ValidationError) -> str:
         if detail["type"] == "extra_forbidden":
             lines.append(f"{setting} is not a setting")
         else:
-            lines.append(f"{setting} ({env_name(*path[:2])}): {detail['msg']}")
+            reason = detail["msg"].removeprefix("Value error, ")
+            lines.append(f"{setting} ({env_name(*path[:2])}): {reason}")
     return "; ".join(lines)
