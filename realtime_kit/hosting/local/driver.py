@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from realtime_kit.hosting.local.registry import MemoryRegistry, Socket, Write
-from realtime_kit.protocol import effects, session
+from realtime_kit.protocol import effects
+from realtime_kit.protocol.announcements import announce_count
 from realtime_kit.protocol.app import App
 from realtime_kit.protocol.effects import Cached, Dropped, Effect, Perform, run
 
@@ -51,6 +52,7 @@ class MemoryDriver:
         self._cache: dict[str, tuple[str, float]] = {}
         self._waiting: dict[object, Timer] = {}
         self._announcing: dict[str, Timer] = {}
+        self._said: dict[object, float] = {}
         self._performers: dict[type[Effect], Callable[[Any], Any]] = {
             effects.Broadcast: self._broadcast,
             effects.Terminate: self._terminate,
@@ -115,13 +117,9 @@ class MemoryDriver:
         self._cache[effect.channel] = (effect.frame, self._clock() + effect.ttl)
 
     def _forget_expired(self) -> None:
-        # All of an app's entries live equally long, so the oldest expire first.
         now = self._clock()
-        while self._cache:
-            oldest = next(iter(self._cache))
-            if self._cache[oldest][1] > now:
-                return
-            del self._cache[oldest]
+        while self._cache and next(iter(self._cache.values()))[1] <= now:  # the oldest end first
+            del self._cache[next(iter(self._cache))]
 
     def _notify_or_cancel(self, effect: effects.Notify) -> None:
         key: object = effect.cancel_key or object()
@@ -132,8 +130,18 @@ class MemoryDriver:
             self._waiting[key] = self._call_later(
                 effect.delay, lambda: self._notify_now(key, effect.event)
             )
-        elif waiting is None:
+        elif waiting is None and not (effect.window and self._just_said(key, effect.window)):
             self._notify(effect.event)
+
+    def _just_said(self, key: object, window: float) -> bool:
+        """Whether this was said within the window; it is now."""
+        now = self._clock()
+        while self._said and next(iter(self._said.values())) <= now:  # the oldest end first
+            del self._said[next(iter(self._said))]
+        if key in self._said:
+            return True
+        self._said[key] = now + window
+        return False
 
     def _notify_now(self, key: object, event: Mapping[str, Any]) -> None:
         del self._waiting[key]
@@ -148,7 +156,7 @@ class MemoryDriver:
 
     def _announce(self, channel: str) -> None:
         del self._announcing[channel]
-        run(session.announce_count(self.app, channel), self.perform)
+        run(announce_count(self.app, channel), self.perform)
 
 
 class _Peer:
