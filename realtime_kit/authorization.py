@@ -22,7 +22,7 @@ class Member:
     info: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", str(self.id))
+        object.__setattr__(self, "id", _id_text(self.id, "Member"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,15 @@ class SignIn:
     watchlist: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", str(self.id))
+        object.__setattr__(self, "id", _id_text(self.id, "SignIn"))
         object.__setattr__(self, "watchlist", tuple(map(str, self.watchlist)))
+
+
+def _id_text(given: object, what: str) -> str:
+    """Ids travel as text. None would travel as the user "None": all guests would be one member."""
+    if given is None or given == "":
+        raise ConfigurationError(f"{what}(id) needs the id of a user, not {given!r}")
+    return str(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +123,11 @@ def user_id_of(user: Any) -> str | None:
 class Rules:
     """The application's rules, in the order in which they were registered: the first match wins."""
 
-    def __init__(self, converters: Mapping[str, Converter] | None = None) -> None:
-        self._converters = {**CONVERTERS, **(converters or {})}
+    def __init__(
+        self, converters: Mapping[str, Converter | Callable[[str], Any]] | None = None
+    ) -> None:
+        own = {name: Converter.of(given) for name, given in (converters or {}).items()}
+        self._converters = {**CONVERTERS, **own}
         self._channel: list[ChannelRule] = []
         self._trigger: list[TriggerRule] = []
         self._sign_in: Rule | None = None
@@ -194,7 +204,7 @@ class Rules:
         for rule in self._trigger:
             values = rule.pattern.match(channel)
             if values is not None and (rule.events is None or event in rule.events):
-                return rule.function(user, **values) is True
+                return _may(rule, user, values)
         return False
 
     def identity(self, user: Any) -> SignIn | None:
@@ -221,6 +231,10 @@ class Rules:
     def _compile(self, pattern: str, function: Rule) -> Pattern:
         self._check_open(pattern)
         compiled = Pattern(pattern, self._converters)
+        if inspect.iscoroutinefunction(function):
+            raise ConfigurationError(
+                f"the rule for {pattern!r} is async; rules are plain functions"
+            )
         try:
             inspect.signature(function).bind(None, **dict.fromkeys(compiled.variables))
         except TypeError as error:
@@ -259,6 +273,18 @@ class Rules:
         return f"none of these patterns matches: {', '.join(others)}"
 
 
+def _may(rule: TriggerRule, user: Any, values: Mapping[str, Any]) -> bool:
+    try:
+        answer = rule.function(user, **values)
+    except Denied:
+        return False
+    if answer is None or isinstance(answer, bool):
+        return answer is True
+    raise ConfigurationError(
+        f"trigger rule {rule.pattern.text} returned a {type(answer).__name__}: return True or False"
+    )
+
+
 def _grant(answer: Any, rule: ChannelRule, channel: str) -> Grant | None:
     """Bring a rule's answer into one form; a wrong kind of answer is the programmer's error."""
     if answer is None or answer is False:
@@ -271,6 +297,7 @@ def _grant(answer: Any, rule: ChannelRule, channel: str) -> Grant | None:
     if isinstance(answer, Grant) and presence is (answer.member is not None):
         return replace(answer, channel=channel)
     wanted = "Member(id, info) or Grant(Member(...))" if presence else "True, False or Grant()"
+    given = "True" if answer is True else f"a {type(answer).__name__}"
     raise ConfigurationError(
-        f"rule {rule.name} returned {answer!r} for {channel}: return {wanted}, or None to deny"
+        f"rule {rule.name} returned {given} for {channel}: return {wanted}, or None to deny"
     )

@@ -91,6 +91,11 @@ class Converter:
     regex: str
     parse: Callable[[str], Any] = str
 
+    @classmethod
+    def of(cls, given: Converter | Callable[[str], Any]) -> Converter:
+        """A bare function parses what a variable without a converter matches."""
+        return given if isinstance(given, Converter) else cls(CONVERTERS[""].regex, given)
+
 
 CONVERTERS: Mapping[str, Converter] = {
     "": Converter(r"[a-zA-Z0-9_=@,;]+"),
@@ -118,7 +123,10 @@ class Pattern:
         self.text = text
         self.kind = kind_of(text)
         self._converters: dict[str, Converter] = {}
-        self._regex = re.compile(self._translate(text, converters))
+        try:
+            self._regex = re.compile(self._translate(text, converters))
+        except re.error as error:
+            raise InvalidChannel(f"pattern {text!r}: a converter's regex: {error}") from error
 
     def _translate(self, text: str, converters: Mapping[str, Converter]) -> str:
         parts: list[str] = []
@@ -162,9 +170,9 @@ class Pattern:
         if found is None:
             return None
         values: dict[str, Any] = {}
-        for variable, text in found.groupdict().items():
+        for variable, converter in self._converters.items():
             try:
-                value = self._converters[variable].parse(text)
+                value = converter.parse(found[variable])
             except (ValueError, LookupError):
                 return None
             if value is None:

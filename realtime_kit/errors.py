@@ -19,8 +19,8 @@ RealtimeError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from realtime_kit.events import Event, Receipt
@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 
 class RealtimeError(Exception):
     """Base of the tree."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from their positional arguments; those of this tree that take
+        # keywords could otherwise not travel from a worker process to its parent.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[RealtimeError], args: tuple[object, ...], state: Mapping[str, object]
+) -> RealtimeError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigurationError(RealtimeError):
