@@ -8,7 +8,9 @@ listed or counted.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -126,7 +128,10 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """This connection is gone: end all it had. Answer: `Dropped`; empty the second time."""
+    """This connection is gone: end all it had. Answer: `Dropped`; empty the second time.
+
+    A driver that fails half-way must answer the rest when it is asked again: a leave is never lost.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,18 +258,21 @@ class Notify:
 
     With `delay` (seconds) it waits, under `cancel_key`; an event with the same key and no delay
     that comes meanwhile cancels it and is itself not sent: a client that left came straight back.
+    With `window` (seconds) it is not sent if one with the same key was within that time: of many
+    that say the same thing, one is enough.
     """
 
     event: Mapping[str, Any]
     delay: float = 0.0
     cancel_key: str | None = None
+    window: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
     """Run the step `announce_count(channel)` in `delay` seconds; at most one waits for a channel.
 
-    Answer: None.
+    It no longer waits once it runs: what is asked for meanwhile is another one. Answer: None.
     """
 
     channel: str
@@ -296,17 +304,40 @@ T = TypeVar("T")
 Step = Generator[Effect, Any, T]
 Perform = Callable[[Effect], Any]
 
+_log = logging.getLogger(__name__)
+
+
+class EffectFailed(Exception):
+    """Thrown into a step: its driver could not perform an effect; `__cause__` says why.
+
+    It may have happened all the same (an answer that was lost), wholly or in part.
+    """
+
 
 def run(step: Step[T], perform: Perform) -> T:
-    """Run a step to its end. A failed effect is thrown back into the step."""
+    """Run a step to its end.
+
+    An effect that fails is logged here, and thrown back into the step as `EffectFailed`: the step
+    decides what the client is told.
+    """
     try:
         effect = next(step)
         while True:
             try:
                 answer = perform(effect)
-            except Exception as error:  # whatever it was, the step decides
-                effect = step.throw(error)
+            except Exception as error:
+                name = type(effect).__name__
+                _log.exception("the driver could not perform %s", name)
+                failed = EffectFailed(name)
+                failed.__cause__ = error
+                effect = step.throw(failed)
             else:
                 effect = step.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+
+
+def attempt(effect: Effect) -> Step[None]:
+    """Perform an effect on which nothing else depends; a failure is let be (`run` logs it)."""
+    with suppress(EffectFailed):
+        yield effect

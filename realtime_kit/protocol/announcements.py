@@ -1,0 +1,81 @@
+"""What others are told when a subscription begins or ends: frames at once, webhooks with their
+delay. Each is tried by itself; internal channels are not spoken of."""
+
+from __future__ import annotations
+
+from realtime_kit.channels import kind_of
+from realtime_kit.protocol import frames, notices
+from realtime_kit.protocol.app import App
+from realtime_kit.protocol.effects import (
+    Broadcast,
+    ChannelState,
+    EffectFailed,
+    Joined,
+    Later,
+    Left,
+    QueryChannel,
+    Step,
+    Subscribe,
+    attempt,
+)
+
+# Source: Pusher Channels, "Subscription count events": above this, at most every five seconds.
+COUNT_AT_ONCE = 100
+COUNT_INTERVAL = 5.0
+
+
+def joined(app: App, socket_id: str, request: Subscribe, joined: Joined) -> Step[None]:
+    """This connection was subscribed as `request` says."""
+    channel = request.channel
+    if channel.startswith("#"):
+        return
+    if joined.first_of_member and request.user_id is not None and not joined.occupied:
+        frame = frames.member_added(channel, request.user_id, request.user_info)
+        yield from attempt(Broadcast(channel, frame, socket_id))
+    if joined.occupied:
+        yield from attempt(notices.channel_occupied(channel))
+    if joined.first_of_member and request.user_id is not None:
+        yield from attempt(notices.member_added(channel, request.user_id))
+    yield from _count(app, channel, joined.count)
+
+
+def left(app: App, left: Left) -> Step[None]:
+    """A subscription ended."""
+    channel = left.channel
+    if not left.existed or channel.startswith("#"):
+        return
+    if left.last_of_member and left.user_id is not None:
+        if not left.vacated:
+            yield from attempt(Broadcast(channel, frames.member_removed(channel, left.user_id)))
+        yield from attempt(notices.member_removed(channel, left.user_id))
+    if left.vacated:
+        yield from attempt(notices.channel_vacated(channel))
+    yield from _count(app, channel, left.count)
+
+
+def _count(app: App, channel: str, count: int) -> Step[None]:
+    if not app.subscription_count or kind_of(channel).is_presence:
+        return
+    if count > COUNT_AT_ONCE:
+        yield from attempt(Later(channel, COUNT_INTERVAL))
+    else:
+        yield from _tell_count(channel, count)
+
+
+def _tell_count(channel: str, count: int) -> Step[None]:
+    if count:
+        yield from attempt(Broadcast(channel, frames.subscription_count(channel, count)))
+    yield from attempt(notices.subscription_count(channel, count))
+
+
+def announce_count(app: App, channel: str) -> Step[None]:
+    """Tell how many are subscribed to `channel` now; what `Later` asked for. `app` is unused but
+    for its switch: it may have been turned off since."""
+    if not app.subscription_count:
+        return
+    try:
+        state: ChannelState = yield QueryChannel(channel)
+    except EffectFailed:
+        yield from attempt(Later(channel, COUNT_INTERVAL))  # the last count is never lost
+        return
+    yield from _tell_count(channel, state.subscriptions)
