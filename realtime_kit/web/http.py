@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+MAX_BODY = 1_048_576
+"""Bytes of a request's body. An adapter need not read more than one beyond it."""
+
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """One request. `path` is relative to the prefix (`/auth`); header names are lower-case;
     `query` holds the last value of each name; `body` is the raw bytes.
 
-    `origin` is the scheme and host that the client used, for the same-origin check.
+    `origin` is the scheme and host that the client used, for the same-origin check. `prefix` is
+    the path in front of `path` as the client sees it; None: the one in the settings.
     """
 
     method: str
@@ -22,6 +26,7 @@ class HttpRequest:
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     origin: str = ""
+    prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +39,14 @@ class HttpResponse:
 
     @classmethod
     def json(cls, data: Any, status: int = 200, **headers: str) -> HttpResponse:
-        """`data` as JSON; not to be kept by caches, because answers depend on the user."""
+        """`data` as JSON; not to be kept by caches, because answers depend on the user.
+
+        A header's name is written with `_` for `-`: `Retry_After="3"`.
+        """
         body = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(
             status,
             body,
-            {"Content-Type": "application/json", "Cache-Control": "no-store", **headers},
+            {"Content-Type": "application/json", "Cache-Control": "no-store", **more},
         )

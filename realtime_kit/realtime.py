@@ -1,0 +1,471 @@
+"""Realtime: what an application declares and calls, the same over every provider."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from weakref import WeakSet
+
+from realtime_kit.authorization import Grant, Rules, user_id_of
+from realtime_kit.background import Worker
+from realtime_kit.channels import Converter, kind_of, user_channel
+from realtime_kit.errors import (
+    ConfigurationError,
+    Denied,
+    InvalidChannel,
+    PartiallySent,
+    ProviderError,
+    ProviderUnavailable,
+    Unsupported,
+)
+from realtime_kit.events import Event, Receipt, check
+from realtime_kit.providers.base import AuthRequest, Capability, ChannelInfo, Provider
+from realtime_kit.webhooks import WebhookEvent, WebhookKind
+
+if TYPE_CHECKING:
+    from realtime_kit.settings import RealtimeSettings
+
+OnError = Literal["raise", "log"]
+Channels = str | Iterable[str]
+Converters = Mapping[str, Converter | Callable[[str], Any]]
+UserId = Callable[[Any], str | None]
+WebhookHandler = Callable[[WebhookEvent], object]
+FailureListener = Callable[[ProviderError, Sequence[Event]], object]
+
+R = TypeVar("R", bound=Callable[..., Any])
+W = TypeVar("W", bound=WebhookHandler)
+L = TypeVar("L", bound=FailureListener)
+
+EXIT_SECONDS = 5.0
+
+logger = logging.getLogger("realtime_kit")
+
+
+class Realtime:
+    """One application's rules, and the provider that delivers for it.
+
+    `provider` is a name (`local`, `pusher`, …) or a `Provider`; without it the settings decide.
+    `settings` are read from the environment on first use unless given. `user_id` tells a user's id
+    (default: `get_id()`, then `.id`, then `["sub"]`). `converters` add to the pattern language.
+    `on_error="log"`: a push that fails (`ProviderError`) is logged and counted in `failures`, and
+    the call returns; what is wrong in the call itself or in the settings is raised all the same.
+
+    Thread-safe. The provider and its connections are made on first use, in each process anew.
+    """
+
+    def __init__(
+        self,
+        provider: str | Provider | None = None,
+        *,
+        settings: RealtimeSettings | None = None,
+        user_id: UserId | None = None,
+        converters: Converters | None = None,
+        on_error: OnError | None = None,
+    ) -> None:
+        self.rules = Rules(converters)
+        self.user_id: UserId = user_id or user_id_of
+        self.failures = 0
+        self._choice = provider
+        self._settings = settings
+        self._on_error = _checked(on_error)
+        self._handlers: list[tuple[frozenset[str], WebhookHandler]] = []
+        self._listeners: list[FailureListener] = []
+        self._forget_process()
+        _instances.add(self)
+
+    def _forget_process(self) -> None:
+        """Start anew in this process: a lock, a thread and sockets do not survive a fork."""
+        self._lock = threading.RLock()
+        self._worker = Worker()
+        self._provider = self._choice if isinstance(self._choice, Provider) else None
+
+    @property
+    def settings(self) -> RealtimeSettings:
+        """The settings; read from the environment now, if they were not given."""
+        if self._settings is None:
+            from realtime_kit.settings import RealtimeSettings
+
+            with self._lock:
+                if self._settings is None:
+                    self._settings = RealtimeSettings()
+        return self._settings
+
+    @property
+    def provider(self) -> Provider:
+        """The provider; made now, if this is its first use in this process."""
+        if self._provider is None:
+            with self._lock:
+                if self._provider is None:
+                    self._provider = self._make_provider()
+                return self._provider
+        return self._provider
+
+    def _make_provider(self) -> Provider:
+        from realtime_kit.providers import load
+
+        settings = self.settings
+        name = self._choice if isinstance(self._choice, str) else settings.provider_name
+        settings.check_credentials(provider=name, development=self.in_development())
+        return load(name).from_settings(settings)
+
+    def in_development(self) -> bool | None:
+        """Whether this is known to be development, or known not to be; None: not known."""
+        return None
+
+    # --- what the application declares ------------------------------------------------------
+
+    def channel_rule(
+        self, pattern: str, *, guests: bool = False, **options: Any
+    ) -> Callable[[R], R]:
+        """Register who may subscribe to the channels of `pattern`: `rule(user, **variables)`.
+
+        It returns True or `Grant(publish=True)`; on presence channels `Member(id, info)` or
+        `Grant(member)`; and False or None to deny. `guests` lets it be asked for nobody (None).
+        """
+        return lambda rule: self.rules.add_channel(pattern, rule, guests=guests, **options)
+
+    def trigger_rule(
+        self, pattern: str, *, events: Iterable[str] | None = None
+    ) -> Callable[[R], R]:
+        """Register which signed-in users may send `events` (None: all) through `POST /trigger`:
+        `rule(user, **variables)` returns True, and anything else denies."""
+        return lambda rule: self.rules.add_trigger(pattern, rule, events=events)
+
+    def sign_in(self, identity: R) -> R:
+        """Register who a connection is: `identity(user)` returns `SignIn(id, info)` or None."""
+        return self.rules.set_sign_in(identity)
+
+    def grants(self, names: R) -> R:
+        """Register a user's standing channels: `names(user)` lists names; rules decide on each."""
+        return self.rules.set_grants(names)
+
+    def on(self, *kinds: str) -> Callable[[W], W]:
+        """Register a handler of webhook events: `handler(event)`. `kinds` are values of
+        `WebhookKind`; "*" stands for all. Vendors repeat webhooks: handlers must bear it."""
+        known = [*map(str, WebhookKind), "*"]
+        for kind in kinds or ("",):
+            if kind not in known:
+                raise ConfigurationError(
+                    f"{kind!r} is no kind of webhook event (known: {', '.join(known)})"
+                )
+
+        def register(handler: W) -> W:
+            self._handlers.append((frozenset(map(str, kinds)), handler))
+            return handler
+
+        return register
+
+    def on_failure(self, listener: L) -> L:
+        """Register `listener(error, events)`, called for each push that failed and was logged."""
+        self._listeners.append(listener)
+        return listener
+
+    # --- sending ----------------------------------------------------------------------------
+
+    def trigger(
+        self,
+        channels: Channels,
+        name: str,
+        data: Any,
+        *,
+        exclude: str | None = None,
+        id: str | None = None,
+        mutation: str | None = None,
+        info: Iterable[str] = (),
+        on_error: OnError | None = None,
+        background: bool = False,
+    ) -> list[Receipt]:
+        """Send an event to any number of channels; done when it returns. A receipt per channel.
+
+        `exclude` is the socket id that must not receive it. `id` names the event (default: a new
+        one): a repeat with the same id is the same event. `mutation` is the id of the client's
+        optimistic update that it settles. `info` asks for counts, see `Provider.publish`.
+        `background` returns at once, without receipts: a thread sends it, flushed at exit.
+
+        Raises `InvalidChannel`, `InvalidEvent`, `PayloadTooLarge`, `Unsupported`, and
+        `ProviderError` unless `on_error="log"`.
+        """
+        names = (channels,) if isinstance(channels, str) else tuple(channels)
+        event = Event(names, name, data, id=id, mutation=mutation, exclude=exclude)
+        return self._publish([event], info, on_error, background)
+
+    def trigger_batch(
+        self,
+        events: Iterable[Event],
+        *,
+        info: Iterable[str] = (),
+        on_error: OnError | None = None,
+        background: bool = False,
+    ) -> list[Receipt]:
+        """Send many events, any number; like `trigger`. A receipt per event and channel."""
+        return self._publish(list(events), info, on_error, background)
+
+    def send_to_user(
+        self,
+        user_id: str,
+        name: str,
+        data: Any,
+        *,
+        id: str | None = None,
+        on_error: OnError | None = None,
+        background: bool = False,
+    ) -> list[Receipt]:
+        """Send an event to the connections that are signed in as `user_id`; like `trigger`."""
+        self._require(Capability.SEND_TO_USER, "send to a user")
+        event = Event((user_channel(user_id),), name, data, id=id)
+        return self._publish([event], (), on_error, background)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all `background` calls are done, at most `timeout` seconds."""
+        return self._worker.flush(timeout)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Flush, then let go of the provider's connections. Usable again afterwards."""
+        self.flush(timeout)
+        if self._provider is not None:
+            self._provider.close()
+
+    def _publish(
+        self,
+        events: list[Event],
+        info: Iterable[str],
+        on_error: OnError | None,
+        background: bool,
+    ) -> list[Receipt]:
+        policy = _checked(on_error) or self.default_on_error()
+        wanted = tuple(info)
+        events = [event if event.id else replace(event, id=_new_id()) for event in events]
+        if background:
+            return self._publish_later(events, wanted, policy)
+        return self._send(events, wanted, policy) if events else []
+
+    def _send(
+        self, events: Sequence[Event], info: tuple[str, ...], policy: OnError
+    ) -> list[Receipt]:
+        try:
+            return self.provider.publish(events, info=info)
+        except ProviderError as error:
+            if policy == "raise":
+                raise
+            self._record(error, events)
+            return list(error.accepted) if isinstance(error, PartiallySent) else []
+
+    def _publish_later(
+        self, events: list[Event], info: tuple[str, ...], policy: OnError
+    ) -> list[Receipt]:
+        if self.settings.on_lambda:
+            raise Unsupported(
+                "background=True: Lambda freezes the process when the handler returns, and what "
+                "waits would not be sent"
+            )
+        if info:
+            raise Unsupported("background=True returns no receipts, so info= has no answer")
+        limits = self.provider.limits
+        # What is wrong with an event is the caller's to hear, and what the caller does to the data
+        # afterwards is not part of it.
+        frozen = [replace(event, data=_settled(check(event, limits), event)) for event in events]
+        if not self._worker.submit(lambda: self._send(frozen, (), "log")):
+            full = ProviderUnavailable(
+                "too many background calls are waiting; this one was not taken",
+                provider=self.provider.name,
+                retryable=True,
+            )
+            if policy == "raise":
+                raise full
+            self._record(full, frozen)
+        return []
+
+    def default_on_error(self) -> OnError:
+        """What happens to a failed push where the call does not say."""
+        return self._on_error or self.settings.on_error or "raise"
+
+    def _record(self, error: ProviderError, events: Sequence[Event]) -> None:
+        with self._lock:
+            self.failures += 1
+        what = ", ".join(f"{event.name} to {' '.join(event.channels)}" for event in events)
+        logger.error("not sent: %.500s: %s", what, error)
+        for listener in self._listeners:
+            listener(error, events)
+
+    # --- users and channels -----------------------------------------------------------------
+
+    def disconnect_user(self, user_id: str) -> None:
+        """End all connections of a signed-in user; they do not come back by themselves."""
+        self.provider.disconnect_user(str(user_id))
+
+    def revoke(self, user_id: str, channel: str | None = None) -> None:
+        """Have the rules decide again on that user's live subscriptions (with `channel`: to it);
+        what they no longer grant is ended."""
+        self.provider.revoke(str(user_id), channel=channel)
+
+    def channels(self, prefix: str = "", *, info: Iterable[str] = ()) -> list[ChannelInfo]:
+        """The occupied channels whose name starts with `prefix`, sorted by name."""
+        return self.provider.channels(prefix=prefix, info=info)
+
+    def channel(self, name: str, *, info: Iterable[str] = ()) -> ChannelInfo:
+        """One channel as it is now."""
+        return self.provider.channel(name, info=info)
+
+    def members(self, channel: str) -> list[str]:
+        """Ids of the users on a presence channel. Raises `InvalidChannel` for another kind."""
+        if not kind_of(channel).is_presence:
+            raise InvalidChannel(f"{channel!r} is no presence channel: only those have members")
+        return self.provider.members(channel)
+
+    # --- authorization ----------------------------------------------------------------------
+
+    def authorize(
+        self,
+        user: Any,
+        socket_id: str | None,
+        channels: Channels | None = None,
+        token: str | None = None,
+    ) -> dict[str, Any]:
+        """What `POST /auth` answers: `{"channels": {name: proof or denial}, "token"?}`.
+
+        A proof is what the client sends on, such as `{"auth", "channel_data"?}`; a denial is
+        `{"status": 403, "error": "denied"}`. Each channel is decided by its own rule; without
+        `channels` the user's standing ones are meant. `user` None is a guest; `token` the one that
+        the client holds, where the provider uses tokens.
+        """
+        self.rules.freeze()
+        if channels is None:
+            channels = self.rules.standing(user)
+        names = [channels] if isinstance(channels, str) else channels
+        decisions = {name: self.rules.decide(user, name).grant for name in names}
+        granted = tuple(grant for grant in decisions.values() if grant is not None)
+        answers, new_token = self._prove(user, socket_id, granted, token)
+        answer: dict[str, Any] = {
+            "channels": {
+                name: _DENIED if grant is None else answers[name]
+                for name, grant in decisions.items()
+            }
+        }
+        return answer if new_token is None else {**answer, "token": new_token}
+
+    def _prove(
+        self, user: Any, socket_id: str | None, grants: tuple[Grant, ...], token: str | None
+    ) -> tuple[Mapping[str, Mapping[str, str]], str | None]:
+        if not grants:
+            return {}, None
+        proof = self.provider.authorize(AuthRequest(self.user_id(user), socket_id, grants, token))
+        return proof.channels, proof.token
+
+    def authenticate_user(self, user: Any, socket_id: str) -> Mapping[str, str]:
+        """What `POST /user-auth` answers: `{"auth", "user_data"}`. Raises `Denied`."""
+        self.rules.freeze()
+        identity = self.rules.identity(user)
+        if identity is None:
+            raise Denied("nobody is signed in, or the application's sign_in said no")
+        return self.provider.sign_in(socket_id, identity)
+
+    def explain(self, user: Any, channel: str) -> str:
+        """Which rule decides on `user` and `channel`, what it says, and why."""
+        return str(self.rules.decide(user, channel))
+
+    # --- webhooks and clients ---------------------------------------------------------------
+
+    def handle_webhook(self, headers: Mapping[str, str], body: bytes) -> list[WebhookEvent]:
+        """Verify a provider's call, read it, and run the handlers.
+
+        Raises `BadSignature` or `Expired`. A handler that fails stops no other; their failures
+        are raised together afterwards, as an `ExceptionGroup`, so that the provider tries again.
+        """
+        events = self.provider.parse_webhook(headers, body)
+        failures: list[Exception] = []
+        for event in events:
+            for kinds, handler in self._handlers:
+                if event.kind in kinds or "*" in kinds:
+                    try:
+                        handler(event)
+                    except Exception as failure:  # whatever it was, the others must hear of it
+                        failures.append(failure)
+        if failures:
+            raise ExceptionGroup("webhook handlers failed", failures)
+        return events
+
+    def client_config(self, prefix: str | None = None) -> dict[str, Any]:
+        """What `GET /config` answers. `prefix` is the path of the endpoints as browsers see it.
+
+        Raises `ConfigurationError` rather than publish a secret.
+        """
+        base = self.settings.web.prefix if prefix is None else prefix
+        client = dict(self.provider.client_config())
+        config = {
+            "provider": self.provider.name,
+            "transports": list(client.pop("transports")),
+            "prefix": base,
+            "auth": f"{base}/auth",
+            "userAuth": f"{base}/user-auth" if self.rules.has_sign_in else None,
+            "trigger": f"{base}/trigger" if self.rules.has_trigger_rules else None,
+            "events": None,
+            "client": client,
+        }
+        text = json.dumps(config)
+        if any(json.dumps(secret)[1:-1] in text for secret in _secrets_in(self.settings)):
+            raise ConfigurationError(
+                "a secret stands where /config would publish it: check the keys and public hosts"
+            )
+        return config
+
+    def _require(self, capability: Capability, what: str) -> None:
+        if capability not in self.provider.capabilities:
+            raise Unsupported(f"provider {self.provider.name!r} cannot {what}")
+
+
+_DENIED: Mapping[str, Any] = {"status": 403, "error": "denied"}
+
+
+def _checked(on_error: OnError | None) -> OnError | None:
+    if on_error not in (None, "raise", "log"):
+        raise ConfigurationError(f"on_error is 'raise' or 'log', not {on_error!r}")
+    return on_error
+
+
+def _new_id() -> str:
+    return os.urandom(12).hex()
+
+
+def _settled(text: str, event: Event) -> Any:
+    """The event's data as nobody can change it any more."""
+    return event.data if isinstance(event.data, str) else json.loads(text)
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    """Every secret in a settings tree; of `KEY:SECRET` in one, both the whole and the secret."""
+    if hasattr(value, "get_secret_value"):
+        whole = value.get_secret_value()
+        yield from filter(None, {whole, whole.rpartition(":")[2]})
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _secrets_in(item)
+    elif hasattr(value, "secret"):
+        yield from _secrets_in(value.secret)
+    elif hasattr(value, "__dict__"):
+        for item in vars(value).values():
+            yield from _secrets_in(item)
+
+
+_instances: WeakSet[Realtime] = WeakSet()
+
+
+def _after_fork() -> None:
+    for instance in list(_instances):
+        instance._forget_process()
+
+
+def _at_exit() -> None:
+    for instance in list(_instances):
+        if not instance.flush(EXIT_SECONDS):
+            logger.error("background calls were lost: not sent within %s s of exit", EXIT_SECONDS)
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)

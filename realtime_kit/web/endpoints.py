@@ -1,0 +1,365 @@
+"""The endpoints, from a plain request and a user to a plain response.
+
+Flask and Lambda only convert: whatever is decided about a request is decided here. To browsers an
+error is a status and a short reason, `{"error": "…"}`. A `ConfigurationError`, and whatever an
+application's own function raises, goes on to the host: it is nobody's request that is wrong.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+from realtime_kit.errors import (
+    AuthError,
+    BadSignature,
+    ConfigurationError,
+    Denied,
+    Expired,
+    InvalidChannel,
+    InvalidEvent,
+    PartiallySent,
+    PayloadTooLarge,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    RealtimeError,
+    Unsupported,
+)
+from realtime_kit.events import Receipt
+from realtime_kit.realtime import Realtime
+from realtime_kit.web import client_files
+from realtime_kit.web.http import MAX_BODY, HttpRequest, HttpResponse
+
+MAX_CHANNELS = 100
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+JWT = "application/jwt"
+
+LoadUser = Callable[[], Any]
+
+logger = logging.getLogger("realtime_kit")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an endpoint works with. `load_user` is asked only where the answer depends on it."""
+
+    realtime: Realtime
+    request: HttpRequest
+    load_user: LoadUser
+    debug: bool
+
+
+Endpoint = Callable[[Call], HttpResponse]
+
+
+class Refusal(Exception):
+    """The request is answered with a status and a short reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+def dispatch(
+    realtime: Realtime, request: HttpRequest, load_user: LoadUser, *, debug: bool = False
+) -> HttpResponse:
+    """Answer one request. `debug` lets a 403 of `/auth` say which rule denied, and why."""
+    realtime.rules.freeze()
+    response = _route(Call(realtime, request, load_user, debug))
+    if request.method != "HEAD":
+        return response
+    length = {"Content-Length": str(len(response.body))}
+    return replace(response, body=b"", headers={**response.headers, **length})
+
+
+def _route(call: Call) -> HttpResponse:
+    request = call.request
+    methods = _methods(call)
+    if methods is None:
+        return HttpResponse.json({"error": "not found"}, 404)
+    allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
+    if request.method == "OPTIONS":
+        # No Access-Control-*: other origins are let in by the host, by name, or not at all.
+        return HttpResponse(204, headers={"Allow": allowed})
+    endpoint = methods.get("GET" if request.method == "HEAD" else request.method)
+    if endpoint is None:
+        return HttpResponse.json({"error": "method not allowed"}, 405, Allow=allowed)
+    if len(request.body) > MAX_BODY:
+        return HttpResponse.json({"error": f"the body is over {MAX_BODY} bytes"}, 413)
+    try:
+        return endpoint(call)
+    except Refusal as refusal:
+        return HttpResponse.json({"error": refusal.reason}, refusal.status)
+    except ConfigurationError:
+        raise
+    except RealtimeError as error:
+        return _answer_to(error, request)
+
+
+def _methods(call: Call) -> Mapping[str, Endpoint] | None:
+    path = call.request.path
+    if path.startswith("/client/"):
+        return _CLIENT
+    if path == "/trigger" and not _trigger_is_on(call.realtime):
+        return None
+    return _ENDPOINTS.get(path)
+
+
+# --- channels and users ---------------------------------------------------------------------
+
+
+def _auth(call: Call) -> HttpResponse:
+    """`POST /auth`: one channel as Pusher's clients ask, many at once, or the bare token."""
+    fields = _fields(call.request)
+    socket_id, token = _text(fields, "socket_id"), _text(fields, "token")
+    channel = _text(fields, "channel_name")
+    if JWT in call.request.headers.get("accept", ""):
+        return _bare_token(call, socket_id, _names(fields, "channels") or [], token)
+    if channel is not None:
+        if "channels" in fields:
+            raise Refusal(400, "channel_name or channels, not both")
+        user = call.load_user()
+        answer = call.realtime.authorize(user, socket_id, channel, token)["channels"][channel]
+        return HttpResponse.json(_explained(call, user, channel, answer), answer.get("status", 200))
+    if _is_form(call.request):
+        raise Refusal(400, "channel_name is missing")
+    names = _names(fields, "channels")
+    user = call.load_user()
+    answers = call.realtime.authorize(user, socket_id, names, token)
+    if call.debug:
+        channels = answers["channels"].items()
+        explained = {name: _explained(call, user, name, answer) for name, answer in channels}
+        answers["channels"] = explained
+    return HttpResponse.json(answers)
+
+
+def _explained(call: Call, user: Any, channel: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not call.debug or "status" not in answer:
+        return answer
+    return {**answer, "explain": call.realtime.explain(user, channel)}
+
+
+def _bare_token(
+    call: Call, socket_id: str | None, names: list[str], token: str | None
+) -> HttpResponse:
+    """What a vendor's SDK fetches by itself (Ably: authUrl): a token for the user's standing
+    channels, and for those that are named."""
+    user = call.load_user()
+    wanted = dict.fromkeys([*call.realtime.rules.standing(user), *names])
+    answer = call.realtime.authorize(user, socket_id, wanted, token)
+    if all("status" in one for one in answer["channels"].values()):
+        raise Denied("no channel is granted")
+    if "token" not in answer:
+        raise Refusal(406, f"provider {call.realtime.provider.name} issues no tokens")
+    headers = {"Content-Type": JWT, "Cache-Control": "no-store"}
+    return HttpResponse(200, answer["token"].encode(), headers)
+
+
+def _user_auth(call: Call) -> HttpResponse:
+    """`POST /user-auth`: whose connection it is."""
+    socket_id = _text(_fields(call.request), "socket_id")
+    if not socket_id:
+        raise Refusal(400, "socket_id is missing")
+    return HttpResponse.json(call.realtime.authenticate_user(call.load_user(), socket_id))
+
+
+# --- sending --------------------------------------------------------------------------------
+
+TRIGGER_MEMBERS = frozenset({"name", "channels", "data", "id", "mutation", "exclude"})
+
+
+def _trigger_is_on(realtime: Realtime) -> bool:
+    return realtime.rules.has_trigger_rules or bool(realtime.settings.web.trigger_tokens)
+
+
+def _trigger(call: Call) -> HttpResponse:
+    """`POST /trigger`: a service with a token may send anything, a user what a rule allows."""
+    trusted = _has_trigger_token(call)
+    if not trusted:
+        _refuse_foreign_pages(call.request)
+    user = None if trusted else call.load_user()
+    if not trusted and user is None:
+        raise Refusal(401, "a trigger token or a signed-in user is needed")
+    if _media_type(call.request) != JSON:
+        raise Refusal(415, f"Content-Type must be {JSON}")
+    fields = _fields(call.request)
+    if unknown := fields.keys() - TRIGGER_MEMBERS:
+        raise Refusal(400, f"unknown member {min(unknown)!r}")
+    name, names = _text(fields, "name"), _names(fields, "channels")
+    if name is None or names is None or "data" not in fields:
+        raise Refusal(400, "name, channels and data are needed")
+    rules = call.realtime.rules
+    if not trusted and not all(rules.may_trigger(user, channel, name) for channel in names):
+        raise Denied("no trigger rule allows it")
+    receipts = call.realtime.trigger(
+        names,
+        name,
+        fields["data"],
+        exclude=_text(fields, "exclude"),
+        id=_text(fields, "id"),
+        mutation=_text(fields, "mutation"),
+        on_error="raise",
+    )
+    return HttpResponse.json(receipts_json(receipts))
+
+
+def receipts_json(receipts: Iterable[Receipt]) -> dict[str, Any]:
+    """What `POST /trigger` answers: `{"events": [{"id", "channel", "epoch"?, "offset"?}]}`."""
+    events = []
+    for receipt in receipts:
+        event: dict[str, Any] = {"id": receipt.id, "channel": receipt.channel}
+        if receipt.offset is not None:
+            event |= {"epoch": receipt.epoch, "offset": receipt.offset}
+        events.append(event)
+    return {"events": events}
+
+
+def _has_trigger_token(call: Call) -> bool:
+    scheme, _, given = call.request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return False
+    token = given.strip().encode(errors="backslashreplace")
+    tokens = call.realtime.settings.web.trigger_tokens
+    # Every one is compared, so that the time says nothing of which it was.
+    matches = [hmac.compare_digest(token, known.get_secret_value().encode()) for known in tokens]
+    return any(matches)
+
+
+def _refuse_foreign_pages(request: HttpRequest) -> None:
+    """A page of another origin can make a browser send the user's cookies, but neither a Bearer
+    token nor the same-origin headers. What has cookies and names no origin is not believed."""
+    headers = request.headers
+    if headers.get("authorization", "").lower().startswith("bearer "):
+        return
+    if "sec-fetch-site" in headers:
+        same = headers["sec-fetch-site"] == "same-origin"
+    elif "origin" in headers:
+        same = headers["origin"] == request.origin
+    else:
+        same = "cookie" not in headers
+    if not same:
+        raise Refusal(403, "not from a page of this origin")
+
+
+# --- the rest -------------------------------------------------------------------------------
+
+
+def _webhook(call: Call) -> HttpResponse:
+    """`POST /webhook`: any answer but 2xx makes the vendor try again."""
+    try:
+        call.realtime.handle_webhook(call.request.headers, call.request.body)
+    except ExceptionGroup as failures:
+        logger.error("webhook handlers failed", exc_info=failures)
+        return HttpResponse.json({"error": "a handler failed"}, 500)
+    return HttpResponse.json({})
+
+
+def _config(call: Call) -> HttpResponse:
+    return HttpResponse.json(call.realtime.client_config(call.request.prefix))
+
+
+def _events(call: Call) -> HttpResponse:
+    """`GET /events`: no channel has a log to read from."""
+    return HttpResponse.json({"error": "this channel has no history"}, 409)
+
+
+def _client(call: Call) -> HttpResponse:
+    return client_files.serve(call.request)
+
+
+_CLIENT: Mapping[str, Endpoint] = {"GET": _client}
+_ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
+    "/auth": {"POST": _auth},
+    "/user-auth": {"POST": _user_auth},
+    "/trigger": {"POST": _trigger},
+    "/webhook": {"POST": _webhook},
+    "/config": {"GET": _config},
+    "/events": {"GET": _events},
+}
+
+
+# --- reading requests, answering errors -----------------------------------------------------
+
+
+def _media_type(request: HttpRequest) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _is_form(request: HttpRequest) -> bool:
+    return _media_type(request) in (FORM, "")
+
+
+def _fields(request: HttpRequest) -> Mapping[str, Any]:
+    """The members of the body, a form or a JSON object."""
+    try:
+        if _is_form(request):
+            pairs = parse_qsl(
+                request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=100
+            )
+            return dict(pairs)
+        if _media_type(request) != JSON:
+            raise Refusal(415, f"Content-Type must be {FORM} or {JSON}")
+        fields = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "the body cannot be read") from None
+    if not isinstance(fields, dict):
+        raise Refusal(400, "the body is no JSON object")
+    return fields
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Refusal(400, f"{name} is no string")
+    return value
+
+
+def _names(fields: Mapping[str, Any], name: str) -> list[str] | None:
+    values = fields.get(name)
+    if values is None:
+        return None
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise Refusal(400, f"{name} is no list of strings")
+    if len(values) > MAX_CHANNELS:
+        raise Refusal(400, f"{name} holds more than {MAX_CHANNELS}")
+    return values
+
+
+def _answer_to(error: RealtimeError, request: HttpRequest) -> HttpResponse:
+    match error:
+        case Denied():
+            return HttpResponse.json({"error": "denied"}, 403)
+        case BadSignature() | Expired():
+            reason = "expired" if isinstance(error, Expired) else "bad signature"
+            return HttpResponse.json({"error": reason}, 401)
+        case PayloadTooLarge():
+            return HttpResponse.json({"error": str(error)}, 413)
+        case AuthError() | InvalidEvent() | InvalidChannel():
+            return HttpResponse.json({"error": str(error)}, 400)
+        case Unsupported():
+            return HttpResponse.json({"error": str(error)}, 501)
+        case ProviderError():
+            logger.error("%s %s: %s", request.method, request.path, error)
+            return _failed_push(error)
+    raise error
+
+
+def _failed_push(error: ProviderError) -> HttpResponse:
+    match error:
+        case RateLimited():
+            wait = {} if error.retry_after is None else {"Retry_After": f"{error.retry_after:.0f}"}
+            return HttpResponse.json({"error": "rate limited"}, 429, **wait)
+        case ProviderUnavailable():
+            return HttpResponse.json({"error": "the provider is not available"}, 503)
+        case PartiallySent():
+            sent = receipts_json(error.accepted)
+            return HttpResponse.json({"error": "partially sent", **sent}, 502)
+    return HttpResponse.json({"error": "the provider refused it"}, 502)

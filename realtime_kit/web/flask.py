@@ -1,0 +1,402 @@
+"""Flask: an extension over Realtime. It converts requests and answers; the endpoints decide."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+from urllib.parse import urlencode
+
+from realtime_kit.authorization import ChannelRule
+from realtime_kit.errors import (
+    ConfigurationError,
+    ProviderError,
+    RealtimeError,
+    missing_extra,
+)
+from realtime_kit.events import Event, Receipt
+from realtime_kit.providers.base import ChannelInfo, Provider
+from realtime_kit.providers.channels_protocol import is_socket_id
+from realtime_kit.realtime import Channels, Converters, OnError, Realtime, UserId
+from realtime_kit.settings import RealtimeSettings
+from realtime_kit.web import endpoints
+from realtime_kit.web.http import MAX_BODY, HttpRequest
+
+try:
+    import click
+    from blinker import Namespace
+    from flask import Blueprint, Flask, Response, current_app, has_request_context, request, url_for
+    from jinja2.utils import htmlsafe_json_dumps
+    from markupsafe import Markup
+except ModuleNotFoundError as error:
+    raise missing_extra("flask", "FlaskRealtime") from error
+
+EXTENSION = "realtime"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PATHS = {
+    "auth": "/auth",
+    "user_auth": "/user-auth",
+    "trigger": "/trigger",
+    "webhook": "/webhook",
+    "config": "/config",
+    "events": "/events",
+    "client": "/client/",
+    "unknown": "/",
+}
+
+R = TypeVar("R", bound=Callable[..., Any])
+
+logger = logging.getLogger("realtime_kit")
+
+realtime_failed = Namespace().signal("realtime-failed")
+"""Sent by the app, with `error` and `events`, for a push that failed and was only logged."""
+
+
+class FlaskRealtime:
+    """Realtime in Flask apps: `rt = FlaskRealtime(app)`, or `rt.init_app(app)` in a factory.
+
+    Rules and handlers are declared on it, before or after `init_app`, and are those of all its
+    apps; settings, provider and connections are each app's own: `app.config["REALTIME_*"]` over
+    the environment. `REALTIME_PROVIDER` may also be a `Provider` there. `user_id`, `converters`
+    and `on_error` are Realtime's; without `on_error`, or the setting of that name, a failed push
+    is logged, counted and signalled (`realtime_failed`), and raised when the app is testing.
+
+    With `realtime` that very one is used in every app, with its own settings and `on_error`.
+    `end_on_logout`: Flask-Login's `user_logged_out` ends that user's connections.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        realtime: Realtime | None = None,
+        *,
+        user_id: UserId | None = None,
+        converters: Converters | None = None,
+        on_error: OnError | None = None,
+        end_on_logout: bool = True,
+    ) -> None:
+        if realtime is not None and (user_id or converters or on_error):
+            raise ConfigurationError(
+                "user_id, converters and on_error belong to the Realtime that is given"
+            )
+        self._given = realtime
+        self._declared = realtime or Realtime(
+            user_id=user_id, converters=converters, on_error=on_error
+        )
+        self._end_on_logout = end_on_logout
+        self._load_user: Callable[[], Any] = _login_user
+        declared = self._declared
+        self.channel_rule = declared.channel_rule
+        self.trigger_rule = declared.trigger_rule
+        self.sign_in = declared.sign_in
+        self.grants = declared.grants
+        self.on = declared.on
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Set an app up: endpoints, commands, template global; its Realtime is
+        `app.extensions["realtime"]`. Raises `ConfigurationError` for settings that are wrong."""
+        if EXTENSION in app.extensions:
+            raise ConfigurationError(f"app {app.name!r} has been set up by a FlaskRealtime already")
+        realtime = self._given or _AppRealtime(app, self._declared)
+        app.extensions[EXTENSION] = realtime
+        prefix = realtime.settings.web.prefix
+        app.register_blueprint(self._blueprint(prefix), url_prefix=prefix or None)
+        app.jinja_env.globals["realtime_script"] = realtime_script
+        if self._end_on_logout:
+            _follow_logouts(app)
+
+    def user_loader(self, load_user: R) -> R:
+        """Register who is asking: `load_user()` returns the user of the request, or None.
+
+        Default: Flask-Login's `current_user`, where the app has a login manager.
+        """
+        self._load_user = load_user
+        return load_user
+
+    # --- the current app's Realtime ---------------------------------------------------------
+
+    @property
+    def realtime(self) -> Realtime:
+        """The current app's; needs an application context, like all calls below."""
+        found = current_app.extensions.get(EXTENSION)
+        if found is None:
+            raise ConfigurationError(
+                f"FlaskRealtime.init_app(app) was not called for {current_app}"
+            )
+        return cast(Realtime, found)
+
+    @property
+    def socket_id(self) -> str | None:
+        """The id of the connection that the request's page has (header `X-Socket-ID`), if any."""
+        given = request.headers.get("X-Socket-ID") if has_request_context() else None
+        # It comes from a browser: what cannot be one must not fail the view.
+        return given if given is not None and is_socket_id(given) else None
+
+    def trigger(
+        self,
+        channels: Channels,
+        name: str,
+        data: Any,
+        *,
+        to_others: bool = False,
+        exclude: str | None = None,
+        id: str | None = None,
+        mutation: str | None = None,
+        info: Iterable[str] = (),
+        on_error: OnError | None = None,
+        background: bool = False,
+    ) -> list[Receipt]:
+        """`Realtime.trigger`; `to_others` leaves out the connection that the request came from."""
+        if to_others and exclude is not None:
+            raise ValueError("to_others names whom to exclude: give it or exclude, not both")
+        return self.realtime.trigger(
+            channels,
+            name,
+            data,
+            exclude=self.socket_id if to_others else exclude,
+            id=id,
+            mutation=mutation,
+            info=info,
+            on_error=on_error,
+            background=background,
+        )
+
+    def trigger_batch(
+        self,
+        events: Iterable[Event],
+        *,
+        info: Iterable[str] = (),
+        on_error: OnError | None = None,
+        background: bool = False,
+    ) -> list[Receipt]:
+        """`Realtime.trigger_batch`."""
+        return self.realtime.trigger_batch(
+            events, info=info, on_error=on_error, background=background
+        )
+
+    def send_to_user(
+        self,
+        user_id: str,
+        name: str,
+        data: Any,
+        *,
+        id: str | None = None,
+        on_error: OnError | None = None,
+        background: bool = False,
+    ) -> list[Receipt]:
+        """`Realtime.send_to_user`."""
+        return self.realtime.send_to_user(
+            user_id, name, data, id=id, on_error=on_error, background=background
+        )
+
+    def disconnect_user(self, user_id: str) -> None:
+        """`Realtime.disconnect_user`."""
+        self.realtime.disconnect_user(user_id)
+
+    def revoke(self, user_id: str, channel: str | None = None) -> None:
+        """`Realtime.revoke`."""
+        self.realtime.revoke(user_id, channel)
+
+    def channels(self, prefix: str = "", *, info: Iterable[str] = ()) -> list[ChannelInfo]:
+        """`Realtime.channels`."""
+        return self.realtime.channels(prefix, info=info)
+
+    def channel(self, name: str, *, info: Iterable[str] = ()) -> ChannelInfo:
+        """`Realtime.channel`."""
+        return self.realtime.channel(name, info=info)
+
+    def members(self, channel: str) -> list[str]:
+        """`Realtime.members`."""
+        return self.realtime.members(channel)
+
+    # --- endpoints --------------------------------------------------------------------------
+
+    def _blueprint(self, prefix: str) -> Blueprint:
+        blueprint = Blueprint(EXTENSION, __name__)
+        for endpoint, path in PATHS.items():
+            if endpoint == "unknown" and not prefix:
+                continue  # at the root, what is unknown here is the application's
+            rule = f"{path}<path:rest>" if path.endswith("/") else path
+            blueprint.add_url_rule(
+                rule,
+                endpoint,
+                self._view(endpoint, path, prefix),
+                methods=METHODS,
+                provide_automatic_options=False,
+            )
+        blueprint.url_value_preprocessor(_exempt_from_csrf)
+        blueprint.cli.command("channels")(_list_channels)
+        return blueprint
+
+    def _view(self, endpoint: str, path: str, prefix: str) -> Callable[..., Response]:
+        def view(rest: str = "") -> Response:
+            if endpoint == "trigger":
+                _check_csrf()
+            asked = _request(path + rest, prefix)
+            answer = endpoints.dispatch(
+                self.realtime, asked, self._load_user, debug=current_app.debug
+            )
+            return current_app.response_class(answer.body, answer.status, dict(answer.headers))
+
+        view.__name__ = f"realtime_{endpoint}"
+        return view
+
+
+class _AppRealtime(Realtime):
+    """One app's. Its mode is asked for when it matters: `testing` is often set after `init_app`."""
+
+    def __init__(self, app: Flask, declared: Realtime) -> None:
+        config = dict(app.config)
+        provider = config.get("REALTIME_PROVIDER")
+        if isinstance(provider, Provider):
+            del config["REALTIME_PROVIDER"]
+        else:
+            provider = None
+        super().__init__(
+            provider,
+            settings=RealtimeSettings.from_mapping(config),
+            user_id=declared.user_id,
+            on_error=declared._on_error,
+        )
+        self.rules = declared.rules
+        self._handlers = declared._handlers
+        self._app = app
+
+    def in_development(self) -> bool:
+        return self._app.debug or self._app.testing
+
+    def default_on_error(self) -> OnError:
+        chosen = self._on_error or self.settings.on_error
+        return chosen or ("raise" if self._app.testing else "log")
+
+    def _record(self, error: ProviderError, events: Sequence[Event]) -> None:
+        super()._record(error, events)
+        realtime_failed.send(self._app, error=error, events=events)
+
+
+def _request(path: str, prefix: str) -> HttpRequest:
+    return HttpRequest(
+        method=request.method,
+        path=path,
+        # Not a Mapping by name, but it finds names in any case.
+        headers=cast(Mapping[str, str], request.headers),
+        query={name: values[-1] for name, values in request.args.lists()},
+        body=_body(),
+        origin=f"{request.scheme}://{request.host}",
+        prefix=request.script_root + prefix,
+    )
+
+
+def _body() -> bytes:
+    """The body, or a little more than the endpoints take of it."""
+    length = request.content_length
+    if length is None or length > MAX_BODY:
+        return request.stream.read(MAX_BODY + 1)
+    body = request.get_data()
+    if not body and request.form:  # something before this view has read the form
+        body = urlencode(list(request.form.items(multi=True))).encode()
+    return body
+
+
+def _login_user() -> Any:
+    """Flask-Login's current user; None for an anonymous one, and where the app does not use it."""
+    if not hasattr(current_app, "login_manager"):
+        return None
+    from flask_login import current_user
+
+    return current_user._get_current_object() if current_user.is_authenticated else None
+
+
+def _follow_logouts(app: Flask) -> None:
+    try:
+        from flask_login import user_logged_out
+    except ModuleNotFoundError:
+        return
+    user_logged_out.connect(_end_connections, sender=app, weak=False)
+
+
+def _end_connections(app: Flask, user: Any, **_: Any) -> None:
+    realtime: Realtime = app.extensions[EXTENSION]
+    try:
+        user_id = realtime.user_id(user)
+        if user_id is not None:
+            realtime.disconnect_user(user_id)
+    except RealtimeError as error:  # whoever logs out must be logged out
+        logger.warning("the connections of a user who logged out were not ended: %s", error)
+
+
+# --- Flask-WTF ------------------------------------------------------------------------------
+
+
+def _exempt_from_csrf(endpoint: str | None, _values: object) -> None:
+    """Runs before Flask-WTF looks. `/webhook` is signed; `/auth` and `/user-auth` change nothing
+    and cannot be read across origins; `/trigger` is checked in its view."""
+    csrf = current_app.extensions.get("csrf")
+    if csrf is not None and endpoint is not None:
+        csrf.exempt(current_app.view_functions[endpoint])
+
+
+def _check_csrf() -> None:
+    """Flask-WTF's check, but for a Bearer token: no other page can make a browser send one."""
+    csrf = current_app.extensions.get("csrf")
+    config = current_app.config
+    if csrf is None or not (config["WTF_CSRF_ENABLED"] and config["WTF_CSRF_CHECK_DEFAULT"]):
+        return
+    if not request.headers.get("Authorization", "").lower().startswith("bearer "):
+        csrf.protect()
+
+
+# --- templates and commands -----------------------------------------------------------------
+
+
+def realtime_script(nonce: str | None = None) -> Markup:
+    """`{{ realtime_script(nonce) }}`: connects the page; the client is `window.realtime`."""
+    return Markup(
+        '<script type="module"{}>import {{ connect }} from {};'
+        " window.realtime = connect({{ configUrl: {} }});</script>"
+    ).format(
+        Markup(' nonce="{}"').format(nonce) if nonce else "",
+        htmlsafe_json_dumps(url_for("realtime.client", rest="realtime.js")),
+        htmlsafe_json_dumps(url_for("realtime.config")),
+    )
+
+
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each rule.")
+def _list_channels(as_json: bool) -> None:
+    """The channel rules, in the order in which they are asked."""
+    rules = [_describe(rule) for rule in current_app.extensions[EXTENSION].rules]
+    if as_json:
+        for rule in rules:
+            click.echo(json.dumps(rule, default=repr))
+        return
+    if not rules:
+        click.echo("no channel rules: nobody may subscribe to private or presence channels")
+        return
+    columns = ("pattern", "kind", "rule", "guests", "options")
+    rows = [columns, *([_cell(rule[column]) for column in columns] for rule in rules)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _describe(rule: ChannelRule) -> dict[str, Any]:
+    function = rule.function
+    return {
+        "pattern": rule.pattern.text,
+        "kind": rule.pattern.kind.name.lower().replace("_", "-"),
+        "rule": f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}",
+        "guests": rule.guests,
+        "options": dict(rule.options),
+    }
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={option!r}" for name, option in value.items()) or "-"
+    return str(value)
