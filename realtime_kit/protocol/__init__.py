@@ -5,10 +5,6 @@ A *step* is a generator. It takes the connection value, a frame or a request, th
 HTTP answer. A *driver* performs effects: over memory in the embedded server, over DynamoDB and
 `@connections` on API Gateway. `run` joins the two. Nothing here reads a clock, randomness, or the
 environment, and no step reads and then writes: each answer is decided atomically by the driver.
+
+This file imports nothing: who only signs (`signing.py`) does not pay for the effects.
 """
-
-from realtime_kit.protocol.app import App, Apps, Key
-from realtime_kit.protocol.connection import Connection
-from realtime_kit.protocol.effects import Effect, Step, run
-
-__all__ = ["App", "Apps", "Connection", "Effect", "Key", "Step", "run"]
