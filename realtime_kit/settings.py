@@ -18,7 +18,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
@@ -107,8 +107,12 @@ def _parse_prefix(value: str) -> str:
     return value.rstrip("/")
 
 
-Keys = Annotated[tuple[SigningKey, ...], PlainValidator(_parse_keys)]
-Secrets = Annotated[tuple[SecretStr, ...], PlainValidator(_parse_secrets)]
+if TYPE_CHECKING:
+    Keys = tuple[SigningKey, ...]
+    Secrets = tuple[SecretStr, ...]
+else:  # Any: pydantic would build, and never use, a schema of what the function returns already.
+    Keys = Annotated[Any, PlainValidator(_parse_keys)]
+    Secrets = Annotated[Any, PlainValidator(_parse_secrets)]
 MasterKey = Annotated[SecretStr, AfterValidator(_check_master_key)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=300)]
