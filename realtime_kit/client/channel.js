@@ -1,0 +1,94 @@
+import { Emitter, RealtimeError, Stream } from "./events.js";
+
+export const needsAuth = (name) => /^(private|presence)-/.test(name);
+export const isEncrypted = (name) => name.startsWith("private-encrypted-");
+
+export class Channel extends Stream {
+  state = "subscribing";
+  error = null; // why it is denied or unsubscribed
+  #hub; // what it needs of its client: publish, leave, report, decrypt
+  #errors = new Emitter();
+  #waiting = [];
+  #secret;
+  #order = Promise.resolve();
+
+  constructor(name, hub) {
+    super();
+    this.name = name;
+    this.#hub = hub;
+  }
+
+  whisper(event, data) {
+    if (!needsAuth(this.name) || isEncrypted(this.name)) {
+      throw this.#error("whisper_unsupported", "only private and presence channels carry whispers");
+    }
+    return this.state === "subscribed" && this.#hub.publish(`client-${event}`, data);
+  }
+
+  onWhisper(event, handler) {
+    return this.on(`client-${event}`, handler);
+  }
+
+  onError(handler) {
+    return this.#errors.on("error", handler);
+  }
+
+  ready() {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push(() => (this.error ? reject(this.error) : resolve(this)));
+      if (this.state !== "subscribing") this.#settle();
+    });
+  }
+
+  unsubscribe() {
+    if (this.state === "unsubscribed") return;
+    this.become("unsubscribed");
+    this.#hub.leave();
+  }
+
+  // From here on: for the client.
+
+  become(state, error = null) {
+    this.state = state;
+    this.error = state === "unsubscribed" ? this.#error(state, state) : error;
+    if (state !== "subscribing") this.#settle();
+    if (error) this.#fail(error);
+  }
+
+  authorized(answer) {
+    this.#secret = answer.shared_secret;
+  }
+
+  succeeded() {
+    this.become("subscribed");
+  }
+
+  deliver(event, data, meta) {
+    if (event === "pusher:subscription_succeeded") this.succeeded(data);
+    if (!isEncrypted(this.name) || event.startsWith("pusher:")) return super.deliver(event, data, meta);
+    // One after the other: a slow decryption must not let a later event overtake.
+    this.#order = this.#order.then(() => this.#decrypt(event, data, meta));
+  }
+
+  async #decrypt(event, { nonce, ciphertext }, meta) {
+    try {
+      const opened = await this.#hub.decrypt({ nonce, ciphertext, sharedSecret: this.#secret });
+      const data = JSON.parse(typeof opened === "string" ? opened : new TextDecoder().decode(opened));
+      if (this.state !== "unsubscribed") super.deliver(event, data, meta);
+    } catch (cause) {
+      this.#fail(this.#error("decrypt_failed", `cannot decrypt ${event}`, cause));
+    }
+  }
+
+  #settle() {
+    for (const settle of this.#waiting.splice(0)) settle();
+  }
+
+  #fail(error) {
+    this.#hub.report(error, this.#errors.emit("error", error));
+  }
+
+  #error(code, why, cause) {
+    return new RealtimeError(code, `${this.name}: ${why}`, { channel: this.name, cause });
+  }
+}

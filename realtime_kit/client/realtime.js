@@ -1,0 +1,202 @@
+// The browser client of realtime-kit. What each public name means is told in realtime.d.ts.
+import { authorizer, persist, requester } from "./auth.js";
+import { Channel, isEncrypted, needsAuth } from "./channel.js";
+import { keepConnected } from "./connection.js";
+import { decode, Emitter, RealtimeError, Stream } from "./events.js";
+import { PresenceChannel } from "./presence.js";
+
+export { RealtimeError };
+
+const NAME = /^[-\w=@,.;]{1,164}$/;
+const USER_CHANNEL = "#server-to-user-";
+
+export const connect = (options = {}) => new RealtimeClient(options);
+
+class RealtimeClient {
+  channels = new Map();
+  user = Object.assign(new Stream(), { id: null, data: null });
+  watchlist = new Emitter();
+
+  #options;
+  #request;
+  #connection;
+  #ask; // for the authorization of one channel on the present connection
+  #memory = {};
+  #events = new Emitter();
+  #failure;
+  #reported;
+
+  constructor({ configUrl = "/realtime/config", ...options }) {
+    this.#options = {
+      base: resolve(configUrl),
+      headers: () => ({}),
+      credentials: "same-origin",
+      csrfToken: () => globalThis.document?.querySelector("meta[name=csrf-token]")?.content,
+      fetch: (...args) => globalThis.fetch(...args),
+      ...options,
+    };
+    this.#request = requester(this.#options);
+    this.#connection = keepConnected({ ...this.#options, request: this.#request }, {
+      state: (state, detail) => this.#changed(state, detail),
+      opened: (session) => this.#opened(session),
+      dropped: () => this.channels.forEach((channel) => channel.state === "subscribed" && channel.become("subscribing")),
+      event: (...event) => this.#receive(...event),
+      position: (name, position) => this.#on(name, (channel) => (channel.position = position)),
+      denied: (name, error) => this.#on(name, (channel) => channel.become("denied", error)),
+    });
+    this.#connection.attempt();
+  }
+
+  get state() {
+    return this.#connection.state;
+  }
+
+  get socketId() {
+    return this.#connection.session?.socketId ?? null;
+  }
+
+  on(event, handler) {
+    return this.#events.on(event, handler);
+  }
+
+  subscribe(name) {
+    if (this.state === "closed") throw new RealtimeError("closed", "this client is closed");
+    if (!NAME.test(name)) throw new RealtimeError("invalid_channel", `"${name}" cannot name a channel`);
+    let channel = this.channels.get(name);
+    if (channel && channel.state !== "denied") return channel;
+    const Kind = name.startsWith("presence-") ? PresenceChannel : Channel;
+    channel ??= new Kind(name, {
+      publish: (event, data) => Boolean(this.#connection.session?.transport.publish?.(name, event, data)),
+      leave: () => this.#leave(channel),
+      report: (error, heard) => this.#report(error, heard),
+      decrypt: this.#options.decrypt,
+    });
+    this.channels.set(name, channel);
+    channel.become("subscribing");
+    const hopeless = this.#failure ?? undecryptable(name, this.#options);
+    // Later: the caller has yet to put on its onError.
+    if (hopeless) setTimeout(() => channel.state === "subscribing" && channel.become("denied", hopeless));
+    else this.#join(channel);
+    return channel;
+  }
+
+  fetch(input, init = {}) {
+    const { base, credentials, csrfToken, fetch } = this.#options;
+    const url = resolve(input.url ?? input, base);
+    const headers = new Headers(init.headers ?? input.headers);
+    const set = (name, value) => value && url.origin === base.origin && headers.set(name, value);
+    set("X-Socket-ID", this.socketId);
+    set("X-CSRF-Token", csrfToken());
+    return fetch(input.url ? input : url.href, { credentials, ...init, headers });
+  }
+
+  close() {
+    if (this.state === "closed") return;
+    this.#connection.end("closed");
+    this.channels.forEach((channel) => channel.become("unsubscribed"));
+    this.channels.clear();
+  }
+
+  #opened(session) {
+    const { config, socketId, signal } = session;
+    this.#ask = authorizer({
+      path: config.auth,
+      socketId,
+      signal,
+      request: this.#request,
+      memory: this.#memory,
+      report: (error) => this.#report(error),
+      answered: (name, answer, error) => this.#answered(name, answer, error),
+    });
+    this.channels.forEach((channel) => this.#join(channel));
+    this.#signIn(session);
+  }
+
+  #changed(state, detail) {
+    if (state === "failed") {
+      this.#failure = detail.error;
+      this.channels.forEach((channel) => channel.become("denied", detail.error));
+      this.#report(detail.error);
+    }
+    this.#events.emit("state", state, detail);
+  }
+
+  #receive(name, event, data, meta) {
+    if (name === null) this.#receiveOwn(event, data);
+    else if (name === USER_CHANNEL + this.user.id) this.user.receive(event, data, meta);
+    else this.#on(name, (channel) => channel.receive(event, data, { channel: name, ...meta }));
+  }
+
+  #receiveOwn(event, data) {
+    if (event === "pusher:signin_success") {
+      this.user.data = decode(data.user_data);
+      this.user.id = String(this.user.data.id);
+      this.#connection.session.transport.subscribe(USER_CHANNEL + this.user.id, null, this.user.position);
+    } else if (event === "pusher:watchlist_events") {
+      for (const { name, user_ids: ids } of data.events) this.watchlist.emit(name, ids);
+    } else if (event === "pusher:error") {
+      this.#report(new RealtimeError("server_error", data.message, { serverCode: data.code }));
+    }
+  }
+
+  async #signIn({ config, socketId, signal, transport }) {
+    if (!config.userAuth || !transport.signIn || this.#options.signIn === false) return;
+    const ask = () => this.#request(config.userAuth, { form: { socket_id: socketId }, signal });
+    try {
+      transport.signIn(await persist(ask, { signal, report: (error) => this.#report(error) }));
+    } catch (error) {
+      if (signal.aborted) return;
+      this.user.id = this.user.data = null;
+      const isGuest = error.code === "denied" || error.code === "unauthorized";
+      if (!isGuest) this.#report(error);
+    }
+  }
+
+  #join(channel) {
+    const { session } = this.#connection;
+    if (!session?.isOpen || channel.state !== "subscribing") return;
+    if (needsAuth(channel.name)) this.#ask(channel.name);
+    else session.transport.subscribe(channel.name, null, channel.position);
+  }
+
+  #answered(name, answer, error) {
+    this.#on(name, (channel) => {
+      if (channel.state !== "subscribing") return;
+      if (error) return channel.become("denied", error);
+      channel.authorized(answer);
+      this.#connection.session.transport.subscribe(name, answer, channel.position);
+    });
+  }
+
+  #leave({ name }) {
+    this.channels.delete(name);
+    const { session } = this.#connection;
+    if (session?.isOpen) session.transport.unsubscribe(name);
+  }
+
+  #on(name, act) {
+    const channel = this.channels.get(name);
+    if (channel) act(channel);
+  }
+
+  // Each error once; into the console if nobody listens.
+  #report(error, heard) {
+    if (error === this.#reported) return;
+    this.#reported = error;
+    if (!this.#events.emit("error", error) && !heard) console.warn(`realtime: ${error.message}`);
+  }
+}
+
+function undecryptable(name, { decrypt }) {
+  if (!isEncrypted(name) || decrypt) return;
+  return new RealtimeError("decrypt_required", `${name} is encrypted: give connect({decrypt}) what opens its events`, { channel: name });
+}
+
+// The page is read at each use: importing this module touches none, so servers and workers can.
+function resolve(url, base) {
+  try {
+    return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href ?? base);
+  } catch (cause) {
+    throw new TypeError(`${url} needs a page to be relative to; elsewhere it must be absolute`, { cause });
+  }
+}
