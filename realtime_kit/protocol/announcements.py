@@ -3,6 +3,9 @@ delay. Each is tried by itself; internal channels are not spoken of."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+
 from realtime_kit.channels import kind_of
 from realtime_kit.protocol import frames, notices
 from realtime_kit.protocol.app import App
@@ -14,9 +17,11 @@ from realtime_kit.protocol.effects import (
     Later,
     Left,
     QueryChannel,
+    QueryPresent,
     Step,
     Subscribe,
     attempt,
+    watchers_of,
 )
 
 # Source: Pusher Channels, "Subscription count events": above this, at most every five seconds.
@@ -32,6 +37,7 @@ def joined(app: App, socket_id: str, request: Subscribe, joined: Joined) -> Step
     if joined.first_of_member and request.user_id is not None and not joined.occupied:
         frame = frames.member_added(channel, request.user_id, request.user_info)
         yield from attempt(Broadcast(channel, frame, socket_id))
+        yield from _settle(channel, request.user_id, there=True)
     if joined.occupied:
         yield from attempt(notices.channel_occupied(channel))
     if joined.first_of_member and request.user_id is not None:
@@ -47,10 +53,43 @@ def left(app: App, left: Left) -> Step[None]:
     if left.last_of_member and left.user_id is not None:
         if not left.vacated:
             yield from attempt(Broadcast(channel, frames.member_removed(channel, left.user_id)))
+            yield from _settle(channel, left.user_id, there=False)
         yield from attempt(notices.member_removed(channel, left.user_id))
     if left.vacated:
         yield from attempt(notices.channel_vacated(channel))
     yield from _count(app, channel, left.count)
+
+
+def _settle(channel: str, user_id: str, *, there: bool) -> Step[None]:
+    """The members were told that the user is there, or not; tell them again until it is so.
+
+    A user who reloads a page leaves and comes at the same time: the frames of the two steps may
+    have gone out in the other order than the registry changed.
+    """
+    with suppress(EffectFailed):
+        while True:
+            present: Mapping[str, str | None] = yield QueryPresent((user_id,), channel)
+            if (user_id in present) is there:
+                return
+            there = not there
+            frame = (
+                frames.member_added(channel, user_id, present[user_id])
+                if there
+                else frames.member_removed(channel, user_id)
+            )
+            yield Broadcast(channel, frame)
+
+
+def user(user_id: str, *, online: bool, exclude: str | None = None) -> Step[None]:
+    """The user's first connection signed in, or the last is gone: tell those who watch the user."""
+    with suppress(EffectFailed):
+        while True:
+            frame = frames.watchlist_event("online" if online else "offline", [user_id])
+            yield Broadcast(watchers_of(user_id), frame, exclude)
+            present: Mapping[str, str | None] = yield QueryPresent((user_id,))
+            if (user_id in present) is online:
+                return
+            online = not online
 
 
 def _count(app: App, channel: str, count: int) -> Step[None]:
@@ -66,11 +105,14 @@ def _tell_count(channel: str, count: int) -> Step[None]:
     if count:
         yield from attempt(Broadcast(channel, frames.subscription_count(channel, count)))
     yield from attempt(notices.subscription_count(channel, count))
+    with suppress(EffectFailed):
+        state: ChannelState = yield QueryChannel(channel)
+        if state.subscriptions != count:  # another step's count may have gone out before this one
+            yield Later(channel, COUNT_INTERVAL)
 
 
 def announce_count(app: App, channel: str) -> Step[None]:
-    """Tell how many are subscribed to `channel` now; what `Later` asked for. `app` is unused but
-    for its switch: it may have been turned off since."""
+    """Tell how many are subscribed to `channel` now. This is what `Later` asks for."""
     if not app.subscription_count:
         return
     try:

@@ -4,6 +4,12 @@ An effect is about "this connection" where it names none: the driver that runs a
 step it is. Names of channels that begin with `#` are internal (`#server-to-user-…`, and the
 watchers of a user, `watchers_of`): they are subscribed and broadcast to like any other, and never
 listed or counted.
+
+Steps may interleave, also those of one connection, unless the driver runs each to its end. Two
+things are then the driver's to see to: a connection that was dropped stays so (`Subscribe` answers
+`new=False`, `SignIn` `accepted=False`), and a webhook that waited is still true when it is sent.
+What clients are told is the steps' own: each looks again after it spoke, until what it said last
+is so.
 """
 
 from __future__ import annotations
@@ -215,6 +221,15 @@ class QueryMembers:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryPresent:
+    """Which of these users are members of a presence channel; without one, which are signed in.
+    Answer: `Mapping[user_id, user_info JSON text | None]`; of those signed in the ids count."""
+
+    user_ids: tuple[str, ...]
+    channel: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cached:
     """The last event of a cache channel: its frame, and the seconds for which it still stands."""
 
@@ -293,6 +308,7 @@ Effect = (
     | QueryChannels
     | QueryChannel
     | QueryMembers
+    | QueryPresent
     | CacheGet
     | CacheSet
     | Allow

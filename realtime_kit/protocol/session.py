@@ -25,6 +25,7 @@ from realtime_kit.protocol.connection import Connection
 from realtime_kit.protocol.effects import (
     Allow,
     Broadcast,
+    Cached,
     CacheGet,
     Close,
     Connect,
@@ -34,6 +35,7 @@ from realtime_kit.protocol.effects import (
     Joined,
     Left,
     QueryMembers,
+    QueryPresent,
     Send,
     SignedIn,
     SignIn,
@@ -211,24 +213,43 @@ def _subscribe(app: App, connection: Connection, message: Mapping[str, Any]) -> 
 def _welcome(channel: str) -> Step[None]:
     kind = kind_of(channel)
     if kind.is_presence:
-        members: Mapping[str, str | None] = yield QueryMembers(channel)
-        yield Send(frames.presence_succeeded(channel, members))
+        yield from _welcome_member(channel)
     else:
         yield Send(frames.subscription_succeeded(channel))
-    if not kind.is_cache:
-        return
-    cached = yield CacheGet(channel)
-    if cached is not None:
-        yield Send(cached.frame)
-    else:
+    if kind.is_cache:
+        yield from _welcome_cached(channel)
+
+
+def _welcome_member(channel: str) -> Step[None]:
+    told: Mapping[str, str | None] = yield QueryMembers(channel)
+    yield Send(frames.presence_succeeded(channel, told))
+    # Who came or went before this was sent was announced before it, too.
+    while (members := (yield QueryMembers(channel))) != told:
+        for user_id in told.keys() - members.keys():
+            yield Send(frames.member_removed(channel, user_id))
+        for user_id in members.keys() - told.keys():
+            yield Send(frames.member_added(channel, user_id, members[user_id]))
+        told = members
+
+
+def _welcome_cached(channel: str) -> Step[None]:
+    cached: Cached | None = yield CacheGet(channel)
+    if cached is None:
         yield Send(frames.cache_miss(channel))
         yield from attempt(notices.cache_miss(channel))
+        return
+    while cached is not None:
+        frame = cached.frame
+        yield Send(frame)
+        cached = yield CacheGet(channel)  # a newer event may have been sent before the older one
+        if cached is not None and cached.frame == frame:
+            return
 
 
 def _unsubscribe(app: App, connection: Connection, message: Mapping[str, Any]) -> Step[Connection]:
     channel = _channel(message, _fields(message))
     left: Left | None = None
-    if not channel.startswith("#watchers-of-"):  # a watchlist is not the client's to end
+    if not channel.startswith(watchers_of("")):  # a watchlist is not the client's to end
         left = yield Unsubscribe(channel)
     if left is None or not left.existed:
         raise Refused(f"No current subscription to channel {channel}, or subscription in progress")
@@ -245,15 +266,25 @@ def _sign_in(app: App, connection: Connection, message: Mapping[str, Any]) -> St
     if not answer.accepted:
         raise Refused("Connection is already signed in as another user")
     if answer.first:
-        online = frames.watchlist_event("online", [user.user_id])
-        yield from attempt(Broadcast(watchers_of(user.user_id), online, connection.socket_id))
+        yield from announcements.user(user.user_id, online=True, exclude=connection.socket_id)
     yield Send(frames.signin_success(user.user_data))
     if user.excess:
         limit = app.limits.watchlist
         yield Send(frames.error(f"Watchlist limit exceeded: {limit} users at most", 4302))
-    if answer.online:
-        yield Send(frames.watchlist_event("online", answer.online))
+    if user.watchlist:
+        yield from _welcome_watcher(user.watchlist, answer.online)
     return replace(connection, user_id=user.user_id, user_info=user.user_info)
+
+
+def _welcome_watcher(watchlist: tuple[str, ...], online: tuple[str, ...]) -> Step[None]:
+    if online:
+        yield Send(frames.watchlist_event("online", online))
+    told = set(online)
+    while (now := set((yield QueryPresent(watchlist)))) != told:
+        for name, user_ids in (("offline", told - now), ("online", now - told)):
+            if user_ids:
+                yield Send(frames.watchlist_event(name, sorted(user_ids)))
+        told = now
 
 
 # --- client events --------------------------------------------------------------------------
@@ -336,5 +367,4 @@ def disconnect(app: App, connection: Connection) -> Step[None]:
     for left in dropped.left:
         yield from announcements.left(app, left)
     if dropped.signed_out is not None:
-        offline = frames.watchlist_event("offline", [dropped.signed_out])
-        yield from attempt(Broadcast(watchers_of(dropped.signed_out), offline))
+        yield from announcements.user(dropped.signed_out, online=False)

@@ -59,6 +59,9 @@ class MemoryDriver:
             effects.QueryChannels: lambda effect: self.registry.channels(effect.prefix),
             effects.QueryChannel: lambda effect: self.registry.channel(effect.channel),
             effects.QueryMembers: lambda effect: self.registry.members(effect.channel),
+            effects.QueryPresent: lambda effect: self.registry.present(
+                effect.user_ids, effect.channel
+            ),
             effects.CacheGet: self._cache_get,
             effects.CacheSet: self._cache_set,
             effects.Notify: self._notify_or_cancel,

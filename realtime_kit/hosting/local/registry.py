@@ -6,10 +6,11 @@ connection is nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from realtime_kit.channels import kind_of
 from realtime_kit.protocol.effects import (
     ChannelState,
     Dropped,
@@ -147,6 +148,13 @@ class MemoryRegistry:
         row = self._rows.get(socket_id)
         return (row.channels[name] or "") if row and name in row.channels else None
 
+    def authorized(self, socket_id: str) -> bool:
+        """Whether the connection is signed in, or on a channel that needs a proof."""
+        row = self._rows.get(socket_id)
+        return row is not None and (
+            row.user_id is not None or any(kind_of(name).requires_auth for name in row.channels)
+        )
+
     def sign_in(self, socket_id: str, wanted: SignIn) -> SignedIn:
         row = self._rows.get(socket_id)
         if row is None or row.user_id not in (None, wanted.user_id):
@@ -187,3 +195,10 @@ class MemoryRegistry:
     def members(self, name: str) -> dict[str, str | None]:
         members = self._channels.get(name, _NOBODY).members
         return {user_id: member.info for user_id, member in members.items()}
+
+    def present(self, user_ids: Iterable[str], name: str | None) -> dict[str, str | None]:
+        """Those of the users who are members of a channel; without one, who are signed in."""
+        if name is None:
+            return {user_id: None for user_id in user_ids if user_id in self._signed_in}
+        members = self._channels.get(name, _NOBODY).members
+        return {user_id: members[user_id].info for user_id in user_ids if user_id in members}
