@@ -6,31 +6,34 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from realtime_kit.authorization import Grant, SignIn
 from realtime_kit.errors import Unsupported
 from realtime_kit.events import Event, Limits, Receipt
 from realtime_kit.webhooks import WebhookEvent
 
+if TYPE_CHECKING:
+    from realtime_kit.settings import RealtimeSettings
+
 
 class Capability(StrEnum):
     """What a provider can do beyond `publish`. The conformance suites read these: what is declared
     is tested, and what is not declared must raise `Unsupported`."""
 
-    AUTHORIZE = "authorize"
-    SIGN_IN = "sign_in"
-    CHANNELS = "channels"
-    MEMBERS = "members"
-    SEND_TO_USER = "send_to_user"
-    DISCONNECT_USER = "disconnect_user"
-    REVOKE = "revoke"
-    WEBHOOKS = "webhooks"
-    ENCRYPTED = "encrypted"
-    CACHE = "cache"
-    INFO = "info"
-    EXCLUDE = "exclude"
-    CLIENT = "client"
+    AUTHORIZE = "authorize"  # authorize(): private and presence channels
+    SIGN_IN = "sign_in"  # sign_in(): whose connection it is
+    CHANNELS = "channels"  # channels() and channel()
+    MEMBERS = "members"  # members()
+    SEND_TO_USER = "send_to_user"  # publish() to #server-to-user-…
+    DISCONNECT_USER = "disconnect_user"  # disconnect_user()
+    REVOKE = "revoke"  # revoke()
+    WEBHOOKS = "webhooks"  # parse_webhook()
+    ENCRYPTED = "encrypted"  # publish() to private-encrypted-…
+    CACHE = "cache"  # publish() to …cache-…: the last event for who subscribes later
+    INFO = "info"  # publish(info=…)
+    EXCLUDE = "exclude"  # publish() of an event with `exclude`
+    CLIENT = "client"  # a browser can connect: client_config() says how
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ class Provider(ABC):
     capabilities: ClassVar[frozenset[Capability]]
     limits: Limits
 
+    @classmethod
+    def from_settings(cls, settings: RealtimeSettings) -> Self:
+        """Make it from its section. Raises `ConfigurationError`, naming what is missing."""
+        return cls()
+
     @abstractmethod
     def publish(self, events: Sequence[Event], *, info: Iterable[str] = ()) -> list[Receipt]:
         """Send events, any number, each to any number of channels; one receipt per event and
@@ -86,7 +94,10 @@ class Provider(ABC):
         """
 
     def authorize(self, request: AuthRequest) -> AuthAnswer:
-        """Prove the grants to the client. No network, no vendor import."""
+        """Prove the grants to the client. No network, no vendor import.
+
+        Raises `AuthError` for a socket id that cannot be one.
+        """
         raise self._unsupported("authorize channels")
 
     def sign_in(self, socket_id: str, identity: SignIn) -> Mapping[str, str]:
@@ -119,7 +130,8 @@ class Provider(ABC):
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> list[WebhookEvent]:
         """Verify, then read. `headers` are found in any case.
 
-        Raises `BadSignature` or `Expired` before anything of the body is parsed.
+        Raises `BadSignature` before anything of the body is parsed, `Expired` for one that is
+        signed and too old, `InvalidEvent` for one that is signed and cannot be read.
         """
         raise self._unsupported("send webhooks")
 

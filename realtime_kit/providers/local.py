@@ -1,0 +1,107 @@
+"""The embedded server: a plain client of its HTTP API, which is Pusher's. It starts nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import quote, urlencode
+
+from realtime_kit.events import Event, Limits
+from realtime_kit.protocol import signing
+from realtime_kit.providers._http import HttpClient
+from realtime_kit.providers.base import Capability
+from realtime_kit.providers.channels_api import ChannelsApiProvider
+from realtime_kit.providers.channels_protocol import SocketAddress, master_key, signing_keys
+from realtime_kit.settings import LocalSettings, RealtimeSettings
+
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listened on, never called
+_REFUSED = "Start the embedded server: `realtime-kit dev app:app`, or `realtime-kit serve`"
+_HINT = "Does the server have this app? Compare REALTIME_LOCAL__APP_ID and REALTIME_LOCAL__KEYS"
+
+
+class LocalProvider(ChannelsApiProvider):
+    """Delivers through the embedded server, or another process of it (`realtime-kit serve`)."""
+
+    name: ClassVar[str] = "local"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+
+    @classmethod
+    def from_settings(cls, settings: RealtimeSettings) -> Self:
+        return cls(settings.local)
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        *,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        settings.require()
+        keys = signing_keys(settings.keys)
+        super().__init__(
+            keys=keys,
+            limits=limits,
+            encryption_master_key=master_key(settings.encryption_master_key),
+            socket=_socket(settings, keys[0].key),
+            clock=clock,
+        )
+        self._base = f"/apps/{quote(settings.app_id, safe='')}"
+        self._http = HttpClient(
+            self.name,
+            _ANY_ADDRESS.get(settings.host, settings.host),
+            settings.port,
+            tls=settings.tls,
+            timeout=settings.timeout,
+            refused=_REFUSED,
+        )
+
+    def _fields(self, event: Event) -> Mapping[str, Any]:
+        return event.ids()
+
+    def revoke(self, user_id: str, *, channel: str | None = None) -> None:
+        # Ours on top of Pusher's API: closed with a code that means "connect again", which makes
+        # the client ask for every proof anew.
+        body: dict[str, Any] = {"reconnect": True}
+        if channel is not None:
+            body["channel"] = channel
+        self._terminate(user_id, body)
+
+    def _call(
+        self, method: Literal["GET", "POST"], path: str, params: dict[str, Any]
+    ) -> dict[str, Any]:
+        path = self._base + path
+        body = json.dumps(params).encode() if method == "POST" else b""
+        key = self.keys[0]
+        query = {
+            **(params if method == "GET" else {}),
+            "auth_key": key.key,
+            "auth_timestamp": str(int(self._clock())),
+            "auth_version": "1.0",
+            "body_md5": hashlib.md5(body, usedforsecurity=False).hexdigest(),
+        }
+        query["auth_signature"] = signing.http_signature(key.secret, method, path, query)
+        answer = self._http.request(
+            method,
+            f"{path}?{urlencode(query, quote_via=quote)}",
+            headers={"Content-Type": "application/json"} if body else {},
+            body=body,
+        )
+        return self._read(answer, hint=_HINT)
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def _socket(settings: LocalSettings, key: str) -> SocketAddress:
+    """For browsers. A server that listens everywhere is where the page came from."""
+    everywhere = settings.host in _ANY_ADDRESS
+    return SocketAddress(
+        key=key,
+        cluster=None,
+        host=settings.public_host or (None if everywhere else settings.host),
+        port=settings.public_port or settings.port,
+        tls=settings.tls if settings.public_tls is None else settings.public_tls,
+    )
