@@ -1,0 +1,86 @@
+"""The demo: chat rooms with presence, typing, history and notifications, on any provider.
+
+    realtime-kit demo
+
+An ordinary Flask application over public names of realtime-kit; `live.py` is all of its real-time
+side, `views.py` its views. It keeps its data in one SQLite file: `DEMO_DB`, or by default
+`realtime-kit/demo.sqlite3` in the user's cache directory.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, g, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from realtime_kit import assets
+from realtime_kit.demo import seats, text, views
+from realtime_kit.demo.live import rt
+from realtime_kit.demo.store import Store, default_path
+
+__all__ = ["create_app"]
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """The Flask application. `config` is Flask's, and `DEMO_DB`; it goes before the environment."""
+    pages = assets.path("templates")
+    app = Flask(__name__, template_folder=str(pages), static_folder=str(pages / "static"))
+    app.config.update(
+        DEMO_DB=os.environ.get("DEMO_DB") or default_path(os.environ),
+        SESSION_COOKIE_NAME="realtime_demo",
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=32 * 1024,
+    )
+    app.config.update(config or {})
+    app.extensions["demo_store"] = store = Store(Path(app.config["DEMO_DB"]))
+    app.config["SECRET_KEY"] = store.secret_key()
+    rt.init_app(app)
+    rt.user_loader(seats.current_person)
+    app.register_blueprint(views.front)
+    app.register_blueprint(views.chat)
+    app.jinja_env.globals.update(csrf_token=seats.csrf_token, csp_nonce=_nonce)
+    app.register_error_handler(HTTPException, _problem)
+    app.register_error_handler(text.Refused, _refused)
+    app.after_request(_protect)
+    return app
+
+
+def _nonce() -> str:
+    """Of this response: the only inline script that may run is one that carries it."""
+    if "nonce" not in g:
+        g.nonce = secrets.token_urlsafe(12)
+    return str(g.nonce)
+
+
+def _problem(error: HTTPException) -> ResponseReturnValue:
+    """What went wrong, as JSON for a script and as a page for a person."""
+    if seats.wants_json(request):
+        body: str | Response = jsonify(error=error.description)
+    else:
+        body = render_template("problem.html", error=error)
+    headers = [(name, value) for name, value in error.get_headers() if name != "Content-Type"]
+    return body, error.code or 500, headers
+
+
+def _refused(refused: text.Refused) -> ResponseReturnValue:
+    return _problem(BadRequest(str(refused)))
+
+
+def _protect(response: Response) -> Response:
+    """Nothing from elsewhere, in no frame. Sockets may go anywhere: the provider decides where."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    if response.mimetype == "text/html":
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Content-Security-Policy"] = (
+            f"default-src 'none'; script-src 'self' 'nonce-{_nonce()}'; style-src 'self';"
+            " img-src 'self' data:; connect-src 'self' ws: wss:; form-action 'self';"
+            " base-uri 'none'; frame-ancestors 'none'"
+        )
+    return response

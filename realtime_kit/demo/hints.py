@@ -1,0 +1,64 @@
+"""What the page suggests to paste into a terminal: commands that reach this very page."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from realtime_kit.demo.live import messages_of
+from realtime_kit.settings import RealtimeSettings
+
+DEFAULT_PORT = 6001
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """`provider` is its name; `sdk` is None where a secret would have to be shown."""
+
+    provider: str
+    listen: str
+    trigger: str
+    sdk: str | None
+
+
+def for_room(settings: RealtimeSettings, room_id: str) -> Hints:
+    channel = messages_of(room_id)
+    local = settings.provider_name == "local"
+    prefix = ""
+    if local and settings.local.port != DEFAULT_PORT:
+        prefix = f"REALTIME_PORT={settings.local.port} "
+    command = prefix + _installed("realtime-kit")
+    data = shlex.quote(json.dumps({"text": "Hello from a terminal"}))
+    return Hints(
+        provider=settings.provider_name,
+        listen=f"{command} listen {channel}",
+        trigger=f"{command} trigger {channel} message {data}",
+        sdk=_sdk(settings, channel) if local and settings.local.keys[0].is_published else None,
+    )
+
+
+def _installed(program: str) -> str:
+    """How a program of this installation is called from where the demo was started."""
+    script = Path(sys.executable).with_name(program)
+    found = shutil.which(program)
+    if found and script.exists() and Path(found).samefile(script):
+        return program
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
+
+
+def _sdk(settings: RealtimeSettings, channel: str) -> str:
+    """The vendor's own SDK, nothing of ours; the development credentials are no secret."""
+    local = settings.local
+    pair = local.keys[0]
+    account = (local.app_id, pair.key, pair.secret.get_secret_value())
+    call = (
+        f"pusher.Pusher({', '.join(map(json.dumps, account))}, "
+        f"host={json.dumps(local.host)}, port={local.port}, ssl={local.tls})"
+        f".trigger({json.dumps(channel)}, 'message', {json.dumps({'text': 'Hello from the SDK'})})"
+    ).replace("'", '"')
+    return f"{_installed('python')} -c {shlex.quote(f'import pusher; {call}')}"

@@ -1,0 +1,59 @@
+"""The real-time side of the demo: who may be where, and what is sent to whom."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from flask import current_app
+from werkzeug.local import LocalProxy
+
+from realtime_kit import Member, SignIn
+from realtime_kit.demo.store import Person, Room, Store
+from realtime_kit.flask import FlaskRealtime
+
+rt = FlaskRealtime()
+store = cast(Store, LocalProxy(lambda: current_app.extensions["demo_store"]))
+
+
+@rt.channel_rule("private-room-{room:slug}")
+def may_read(user: Person, room: str) -> bool:
+    """A room's messages. A page subscribes to all of its rooms at once: one request."""
+    return store.may_enter(user.id, room)
+
+
+@rt.channel_rule("presence-room-{room:slug}")
+def may_be_seen(user: Person, room: str) -> Member | None:
+    """Who has the room open, and their typing."""
+    return Member(user.id, {"name": user.name}) if store.may_enter(user.id, room) else None
+
+
+@rt.sign_in
+def identity(user: Person) -> SignIn:
+    """Signed in, a connection receives what is sent to its user: the bell."""
+    return SignIn(user.id, {"name": user.name})
+
+
+def messages_of(room_id: str) -> str:
+    return f"private-room-{room_id}"
+
+
+def people_in(room_id: str) -> str:
+    return f"presence-room-{room_id}"
+
+
+ROOMS = "rooms"  # public: a new room that everybody may enter
+
+
+def ring(
+    kind: str, sender: Person, person_id: str, room: Room | None = None, text: str = ""
+) -> None:
+    """Keep a notification, and ring the bell on all of the person's windows."""
+    notification = store.notify(kind, sender, person_id, room, text)
+    rt.send_to_user(person_id, "notification", notification.as_json())
+
+
+def tell_members(room: Room) -> None:
+    members: list[dict[str, Any]] = [
+        {"id": person.id, "name": person.name} for person in store.members(room.id)
+    ]
+    rt.trigger(messages_of(room.id), "members", {"members": members})

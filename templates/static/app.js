@@ -1,0 +1,175 @@
+import { Api } from "./api.js";
+import { Bell } from "./bell.js";
+import { Composer } from "./composer.js";
+import { Connection } from "./connection.js";
+import { byId, colour } from "./dom.js";
+import { Messages, readMessage } from "./messages.js";
+import { People } from "./people.js";
+import { Rooms } from "./rooms.js";
+import { closeDrawersWhenWide, copyButtons, Wire } from "./tools.js";
+
+const OVERLAP = 20; // ids asked for again: two messages may arrive in another order than they were kept
+
+const page = JSON.parse(byId("page").textContent);
+const { me, room, base } = page;
+const { connect } = await import(page.client);
+
+const client = connect({
+  configUrl: page.config,
+  headers: () => ({ "X-Seat": String(page.seat) }),
+});
+const api = new Api(client, base);
+const wire = new Wire();
+const connection = new Connection();
+const messages = new Messages(me);
+const presence = client.subscribe(`presence-room-${room.id}`);
+const composer = new Composer({
+  api, room, me, messages,
+  whisper: (data) => presence.whisper("typing", data),
+});
+const say = (problem) => { byId("notice").textContent = problem.message; };
+const people = new People({
+  me, room,
+  acts: {
+    mention: ({ id }) => {
+      byId("people-panel").matches(":popover-open") && byId("people-panel").hidePopover();
+      composer.insert(`@${id} `);
+    },
+    wave: ({ id }) => api.post("/waves", { to: id }).catch(say),
+    remove: ({ id }) => api.post(`/rooms/${room.id}/members/${id}/remove`).then(({ members }) => people.showMembers(members), say),
+  },
+});
+const bell = new Bell({ api, base });
+const rooms = new Rooms({ open: room, base, subscribe: listenTo });
+
+let newestId = page.messages.at(-1)?.id ?? 0; // of those that came over the channel or with the page
+let readId = newestId;
+let isOver = false;
+
+// Messages. All rooms are subscribed to, for what is unread in them; the open one is shown.
+
+function listenTo({ id }) {
+  const channel = client.subscribe(`private-room-${id}`);
+  const off = [
+    channel.on("*", (_data, meta) => wire.add(meta)),
+    channel.on("message", (data) => (id === room.id ? receive(readMessage(data)) : rooms.count(id))),
+  ];
+  if (id === room.id) {
+    off.push(channel.on("members", ({ members }) => people.showMembers(members)));
+    off.push(channel.onError(({ code }) => code === "denied" && end(`You are no longer a member of ${room.name}.`)));
+  }
+  return () => {
+    for (const each of off) each();
+    channel.unsubscribe();
+  };
+}
+
+function receive(message) {
+  people.stopped(message.author.id);
+  const isNew = messages.add(message);
+  if (message.id !== null) newestId = Math.max(newestId, message.id);
+  if (isNew && document.hidden && message.author.id !== me.id) rooms.count(room.id);
+  else markRead();
+}
+
+async function markRead({ keepalive = false } = {}) {
+  if (document.hidden || newestId <= readId || isOver) return;
+  readId = newestId;
+  rooms.count(room.id, 0);
+  // If this one is lost the next one says more, and so does the next look at the room.
+  await api.post(`/rooms/${room.id}/read`, { up_to: readId }, { keepalive }).catch(() => {});
+}
+
+async function catchUp() {
+  const path = `/catch-up?room=${encodeURIComponent(room.id)}&after=${Math.max(0, newestId - OVERLAP)}`;
+  try {
+    const { messages: missed, members, notifications, rooms: now } = await api.get(path);
+    if (missed === null) return location.reload(); // too much to add piece by piece
+    for (const message of missed) receive(message);
+    people.showMembers(members);
+    bell.replace(notifications);
+    rooms.replace(now.map((each) => (each.id === room.id ? { ...each, unread: 0 } : each)));
+  } catch (problem) {
+    if (problem.status === 403) end(problem.message);
+    else if (problem.status === 401) end("Nobody sits here any more. Go back to the start and pick a name.");
+  }
+}
+
+function end(sentence) {
+  isOver = true;
+  connection.end(sentence);
+  composer.close();
+  people.show(new Map());
+}
+
+async function showEarlier() {
+  const button = byId("earlier");
+  button.disabled = true;
+  try {
+    const { messages: before, more } = await api.get(`/rooms/${room.id}/messages?before=${messages.firstId}`);
+    messages.addOld(before);
+    button.hidden = !more;
+  } catch (problem) {
+    say(problem);
+  }
+  button.disabled = false;
+}
+
+// The connection
+
+let connections = 0;
+client.on("state", (state, detail) => {
+  connection.show(state, detail);
+  byId("socket-id").textContent = client.socketId ?? "–";
+  if (state === "connected") composer.resend();
+});
+client.on("error", (error) => console.info(`realtime: ${error.message}`));
+const main = client.subscribe(`private-room-${room.id}`);
+main.on("pusher:subscription_succeeded", () => {
+  // From here on nothing is missed; what came before, since the page was made, is asked for.
+  connections += 1;
+  catchUp();
+});
+
+presence.members.on("change", (members) => people.show(members));
+presence.onWhisper("typing", ({ typing } = {}, { userId }) => people.typed(userId, typing === true));
+presence.on("*", (_data, meta) => wire.add(meta));
+
+client.user.on("*", (_data, meta) => wire.add(meta));
+client.user.on("notification", (notification) => {
+  bell.ring(notification);
+  const about = notification?.room;
+  if (notification?.kind === "invitation" && isRoom(about)) rooms.add(about);
+  if (notification?.kind === "removal" && about?.id !== room.id) rooms.remove(about?.id);
+});
+client.user.on("notifications-read", ({ id }) => bell.markRead(id));
+client.subscribe("rooms").on("created", (created) => isRoom(created) && rooms.add(created));
+
+const isRoom = (data) => typeof data?.id === "string" && typeof data.name === "string";
+
+// The page
+
+byId("earlier").hidden = !page.more;
+byId("earlier").addEventListener("click", showEarlier);
+byId("invite")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { name } = event.target.elements;
+  try {
+    const { members } = await api.post(`/rooms/${room.id}/members`, { name: name.value });
+    people.showMembers(members);
+    byId("invite-answer").textContent = `${name.value} is a member now.`;
+    name.value = "";
+  } catch (problem) {
+    byId("invite-answer").textContent = problem.message;
+  }
+});
+document.addEventListener("visibilitychange", () => markRead());
+addEventListener("pagehide", () => markRead({ keepalive: true }));
+for (const node of document.querySelectorAll("[data-avatar]")) colour(node, node.dataset.avatar);
+copyButtons();
+closeDrawersWhenWide();
+messages.addOld(page.messages);
+messages.toEnd();
+people.showMembers(page.members);
+bell.replace(page.notifications);
+rooms.replace(page.rooms);
