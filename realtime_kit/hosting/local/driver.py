@@ -7,22 +7,15 @@ its effects. It holds no event loop; time, delays, frame encoding and webhooks a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from realtime_kit.hosting.local.registry import MemoryRegistry, Socket, Write
+from realtime_kit.hosting.local.fanout import CallLater, Clock, Timer, write_all
+from realtime_kit.hosting.local.registry import MemoryRegistry, Socket
 from realtime_kit.protocol import effects
 from realtime_kit.protocol.announcements import announce_count
 from realtime_kit.protocol.app import App
 from realtime_kit.protocol.effects import Cached, Dropped, Effect, Perform, run
 
-
-class Timer(Protocol):
-    """A delayed call that can be called off; asyncio's `TimerHandle` is one."""
-
-    def cancel(self) -> object: ...
-
-
-CallLater = Callable[[float, Callable[[], object]], Timer]
 Notify = Callable[[Mapping[str, Any]], object]
 
 
@@ -39,12 +32,12 @@ class MemoryDriver:
         app: App,
         *,
         encode: Callable[[str], bytes],
-        clock: Callable[[], float],
+        clock: Clock,
         call_later: CallLater,
         notify: Notify,
     ) -> None:
         self.app = app
-        self.registry = MemoryRegistry()
+        self.registry = MemoryRegistry(clock, call_later)
         self._encode = encode
         self._clock = clock
         self._call_later = call_later
@@ -77,35 +70,23 @@ class MemoryDriver:
         return _Peer(self, socket_id, socket, self._encode, self._clock).perform
 
     def close(self) -> None:
-        """Call off everything that waits."""
+        """Write what waits to be written, and call off what was to happen later."""
+        self.registry.flush()
         for timer in [*self._waiting.values(), *self._announcing.values()]:
             timer.cancel()
         self._waiting.clear()
         self._announcing.clear()
 
     def _broadcast(self, effect: effects.Broadcast) -> None:
-        writes = self.registry.writes(effect.channel)
-        if not writes:
-            return
-        frame = self._encode(effect.frame)
-        excluded = writes.get(effect.exclude) if effect.exclude else None
-        remaining = iter(writes.values())
-        if excluded is not None:
-            remaining = (write for write in remaining if write is not excluded)
-        # One loop, without a `try` or a call of ours per subscriber. A socket that died since the
-        # last tick raises; its disconnect is on its way, and the loop goes on behind it.
-        while True:
-            try:
-                for write in remaining:
-                    write(frame)
-            except (RuntimeError, OSError):
-                continue
-            return
+        fanout = self.registry.fanout(effect.channel)
+        if fanout is not None:
+            fanout.send(self._encode(effect.frame), effect.exclude)
 
     def _terminate(self, effect: effects.Terminate) -> None:
+        self.registry.flush()
         frame = self._encode(effect.frame)
         for socket in self.registry.sockets_of(effect.user_id, effect.channel):
-            _write(socket.write, frame)
+            write_all([socket.write], frame)
             socket.close(effect.code, effect.reason)
 
     def _cache_get(self, effect: effects.CacheGet) -> Cached | None:
@@ -173,7 +154,7 @@ class _Peer:
         socket_id: str,
         socket: Socket,
         encode: Callable[[str], bytes],
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._driver = driver
         self._id = socket_id
@@ -190,7 +171,7 @@ class _Peer:
         return self._driver.registry.connect(self._id, self._socket, effect.max_connections)
 
     def _send(self, effect: effects.Send) -> None:
-        _write(self._socket.write, self._encode(effect.frame))
+        write_all([self._socket.write], self._encode(effect.frame))
 
     def _close(self, effect: effects.Close) -> None:
         self._socket.close(effect.code, effect.reason)
@@ -230,10 +211,3 @@ _PERFORMERS: dict[type[Effect], Callable[[_Peer, Any], Any]] = {
     effects.SignIn: _Peer._sign_in,
     effects.Allow: _Peer._allow,
 }
-
-
-def _write(write: Write, frame: bytes) -> None:
-    try:
-        write(frame)
-    except (RuntimeError, OSError):
-        return  # the socket is gone; its disconnect is on its way
