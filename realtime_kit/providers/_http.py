@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import select
 import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from realtime_kit.errors import ProviderError, ProviderUnavailable, RateLimited, Rejected
+from realtime_kit import __version__
+from realtime_kit.errors import ProviderUnavailable
+from realtime_kit.providers._answer import Answer
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -31,15 +31,7 @@ MAX_BODY = 8 * 1024 * 1024
 MAX_IDLE_CONNECTIONS = 16
 # A connection that a NAT or a load balancer forgot gives no sign of it: their limits start at 60 s.
 MAX_IDLE_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, whatever its status. Header names are lower-case."""
-
-    status: int
-    body: bytes = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
+_USER_AGENT = f"User-Agent: realtime-kit/{__version__}"
 
 
 class HttpClient:
@@ -108,7 +100,7 @@ class HttpClient:
             self._idle.pop().close()
 
     def _message(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host_header}"]
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host_header}", _USER_AGENT]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if method == "POST":
             lines.append(f"Content-Length: {len(body)}")
@@ -262,49 +254,3 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-# What signs a request is as good as the request: servers quote it in their refusals.
-_SIGNATURE = re.compile(r"[0-9a-fA-F]{64}")
-
-
-def refusal(answer: Answer, provider: str, *, hint: str = "") -> ProviderError | None:
-    """The error that an answer's status means; None for 200 and 202.
-
-    The text is the server's, cut, without signatures; `hint` follows where the server does not know
-    the caller.
-    """
-    status = answer.status
-    if status in (200, 202):
-        return None
-    text = _SIGNATURE.sub("…", answer.body[:2_000].decode("utf-8", "replace"))
-    message = " ".join(text.split())[:400] or "refused without a reason"
-    if status in (401, 403, 404) and hint:
-        message += f". {hint}"
-    request_id = answer.headers.get("x-request-id")
-    if status == 429:
-        return RateLimited(
-            message,
-            provider=provider,
-            status=status,
-            request_id=request_id,
-            retry_after=_seconds(answer.headers.get("retry-after")),
-        )
-    if status >= 500 or status == 408:
-        return ProviderUnavailable(
-            message,
-            provider=provider,
-            status=status,
-            request_id=request_id,
-            retryable=True,
-            # A proxy says 502 or 504 of what the server behind it may have done.
-            maybe_sent=True,
-        )
-    return Rejected(message, provider=provider, status=status, request_id=request_id)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """`Retry-After` (RFC 9110, 10.2.3). None for its form as a date: clocks differ."""
-    if retry_after and retry_after.strip().isdecimal():
-        return float(retry_after)
-    return None

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby, islice
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from realtime_kit import channels as channel_names
@@ -23,7 +23,7 @@ from realtime_kit.errors import (
     Unsupported,
 )
 from realtime_kit.events import RESERVED, Event, Receipt, check
-from realtime_kit.providers._http import Answer, refusal
+from realtime_kit.providers._answer import Answer, refusal
 from realtime_kit.providers.base import ChannelInfo
 from realtime_kit.providers.channels_protocol import ChannelsProtocolProvider, is_socket_id
 
@@ -32,8 +32,7 @@ T = TypeVar("T")
 INFO = ("subscription_count", "user_count")
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """An event for some of its channels, with the text of its data as it goes on the wire."""
 
     event: Event
@@ -80,8 +79,8 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
         if len(parts) == 1:
             only = parts[0]
             chunks = _chunks(only.channels, self.limits.channels_per_trigger)
-            return [[replace(only, channels=chunk)] for chunk in chunks]
-        single = (replace(part, channels=(name,)) for part in parts for name in part.channels)
+            return [[only._replace(channels=chunk)] for chunk in chunks]
+        single = (part._replace(channels=(name,)) for part in parts for name in part.channels)
         return [list(chunk) for chunk in _chunks(single, self.limits.events_per_batch)]
 
     def _checked(self, event: Event) -> str:

@@ -13,7 +13,6 @@ import re
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -41,34 +40,17 @@ if TYPE_CHECKING:
 
 WEBHOOK_WINDOW = 300.0  # seconds, as in the vendor's own SDKs
 _SOCKET_ID = re.compile(r"[0-9]+\.[0-9]+")
+# `json.dumps` with its defaults, like the official SDK: the same input gives the same bytes. Made
+# once, because `dumps` makes an encoder for each call that is not all defaults.
+_encode = json.JSONEncoder(allow_nan=False).encode
 _KINDS = {kind.value: kind for kind in WebhookKind}
-
-
-@dataclass(frozen=True, slots=True)
-class SocketAddress:
-    """Where a browser opens its socket. `host` None: where the page came from, or the cluster's.
-    `activity_timeout` is seconds. The key is public; nothing else of the app is in here."""
-
-    key: str
-    cluster: str | None
-    host: str | None
-    port: int
-    tls: bool
-    path: str = ""
-    activity_timeout: int = 120
-
-    def config(self) -> dict[str, Any]:
-        """The member `socket` of `client_config()`."""
-        values = asdict(self)
-        values["activityTimeout"] = values.pop("activity_timeout")
-        return values
 
 
 class ChannelsProtocolProvider(Provider):
     """A provider whose browsers speak the Pusher Channels protocol.
 
-    `keys`: newest first; it signs, all verify. `encryption_master_key` is 32 bytes. `clock` gives
-    the time as `time.time` does.
+    `keys`: newest first; it signs, all verify. `encryption_master_key` is 32 bytes. `socket` is
+    what `socket_config` gives. `clock` gives the time as `time.time` does.
     """
 
     def __init__(
@@ -77,7 +59,7 @@ class ChannelsProtocolProvider(Provider):
         keys: Sequence[Key],
         limits: Limits | None = None,
         encryption_master_key: bytes | None = None,
-        socket: SocketAddress | None = None,
+        socket: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not keys:
@@ -113,8 +95,6 @@ class ChannelsProtocolProvider(Provider):
 
     def sign_in(self, socket_id: str, identity: SignIn) -> Mapping[str, str]:
         checked = check_socket_id(socket_id)
-        if not identity.id:
-            raise AuthError("a user id cannot be empty")
         user = _with_info({"id": identity.id}, identity.info)
         if identity.watchlist:
             user["watchlist"] = identity.watchlist
@@ -124,7 +104,7 @@ class ChannelsProtocolProvider(Provider):
     def client_config(self) -> Mapping[str, Any]:
         if self._socket is None:
             return super().client_config()
-        return {"transports": ["socket"], "socket": self._socket.config()}
+        return {"transports": ["socket"], "socket": dict(self._socket)}
 
     # --- webhooks ---------------------------------------------------------------------------
 
@@ -190,6 +170,25 @@ def is_socket_id(text: str) -> bool:
     return _SOCKET_ID.fullmatch(text) is not None
 
 
+def socket_config(
+    *, key: str, cluster: str | None, host: str | None, port: int, tls: bool
+) -> dict[str, Any]:
+    """The member `socket` of `client_config()`: where a browser opens its socket.
+
+    `host` None: where the page came from. The key is public; nothing else of the app is in here.
+    `activityTimeout` is seconds.
+    """
+    return {
+        "key": key,
+        "cluster": cluster,
+        "host": host,
+        "port": port,
+        "path": "",
+        "tls": tls,
+        "activityTimeout": 120,
+    }
+
+
 def signing_keys(keys: Iterable[SigningKey]) -> tuple[Key, ...]:
     """The settings' pairs in the form that signs."""
     return tuple(Key(pair.key, pair.secret.get_secret_value()) for pair in keys)
@@ -229,9 +228,8 @@ def _with_info(user: dict[str, Any], info: Mapping[str, Any] | None) -> dict[str
 
 
 def _json(value: Mapping[str, Any], what: str) -> str:
-    # json.dumps with its defaults, like the official SDK: the same input gives the same bytes.
     try:
-        return json.dumps(value, allow_nan=False)
+        return _encode(value)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{what} is not JSON: {error}") from error
 

@@ -6,16 +6,19 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from urllib.parse import quote, urlencode
 
 from realtime_kit.events import Event, Limits
 from realtime_kit.protocol import signing
-from realtime_kit.providers._http import HttpClient
 from realtime_kit.providers.base import Capability
 from realtime_kit.providers.channels_api import ChannelsApiProvider
-from realtime_kit.providers.channels_protocol import SocketAddress, master_key, signing_keys
+from realtime_kit.providers.channels_protocol import master_key, signing_keys, socket_config
 from realtime_kit.settings import LocalSettings, RealtimeSettings
+
+if TYPE_CHECKING:
+    from realtime_kit.providers._http import HttpClient
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listened on, never called
 _REFUSED = "Start the embedded server: `realtime-kit dev app:app`, or `realtime-kit serve`"
@@ -49,7 +52,14 @@ class LocalProvider(ChannelsApiProvider):
             clock=clock,
         )
         self._base = f"/apps/{quote(settings.app_id, safe='')}"
-        self._http = HttpClient(
+        self._settings = settings
+
+    @cached_property
+    def _http(self) -> HttpClient:
+        from realtime_kit.providers._http import HttpClient  # which those who only sign do without
+
+        settings = self._settings
+        return HttpClient(
             self.name,
             _ANY_ADDRESS.get(settings.host, settings.host),
             settings.port,
@@ -92,13 +102,14 @@ class LocalProvider(ChannelsApiProvider):
         return self._read(answer, hint=_HINT)
 
     def close(self) -> None:
-        self._http.close()
+        if "_http" in self.__dict__:
+            self._http.close()
 
 
-def _socket(settings: LocalSettings, key: str) -> SocketAddress:
+def _socket(settings: LocalSettings, key: str) -> dict[str, Any]:
     """For browsers. A server that listens everywhere is where the page came from."""
     everywhere = settings.host in _ANY_ADDRESS
-    return SocketAddress(
+    return socket_config(
         key=key,
         cluster=None,
         host=settings.public_host or (None if everywhere else settings.host),

@@ -28,8 +28,9 @@ class NullProvider(Provider):
 
     def publish(self, events: Sequence[Event], *, info: Iterable[str] = ()) -> list[Receipt]:
         counts = self._nobody(info)
-        for event in events:
-            self._accept(event, check(event, self.limits))
+        texts = [check(event, self.limits) for event in events]
+        for event, text in zip(events, texts, strict=True):
+            self._accept(event, text)
         return [
             Receipt(name, event.id, event.epoch, event.offset, counts)
             for event in events

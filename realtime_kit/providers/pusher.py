@@ -16,10 +16,10 @@ from urllib.parse import quote, urlencode
 
 from realtime_kit.errors import ConfigurationError, missing_extra
 from realtime_kit.events import RESERVED, Event, Limits, encode
-from realtime_kit.providers._http import Answer, HttpClient
+from realtime_kit.providers._answer import Answer
 from realtime_kit.providers.base import Capability
 from realtime_kit.providers.channels_api import ChannelsApiProvider
-from realtime_kit.providers.channels_protocol import SocketAddress, master_key, signing_keys
+from realtime_kit.providers.channels_protocol import master_key, signing_keys, socket_config
 from realtime_kit.settings import PusherSettings, RealtimeSettings
 
 _HINT = (
@@ -123,6 +123,8 @@ class _Backend:
     """
 
     def __init__(self, client: Any) -> None:
+        from realtime_kit.providers._http import HttpClient
+
         self._http = HttpClient(
             PusherProvider.name,
             client.host,
@@ -156,11 +158,11 @@ def _with_ids(event: Event) -> Any:
     return {RESERVED: ids, "d": event.data}
 
 
-def _socket(settings: PusherSettings, key: str) -> SocketAddress:
+def _socket(settings: PusherSettings, key: str) -> dict[str, Any]:
     """For browsers: the cluster's own host, or that of the server that stands in for Pusher."""
     tls = settings.tls if settings.public_tls is None else settings.public_tls
     own_port = settings.port if settings.host and tls == settings.tls else None
-    return SocketAddress(
+    return socket_config(
         key=key,
         cluster=settings.cluster,
         host=settings.public_host or settings.host or f"ws-{settings.cluster}.pusher.com",
