@@ -60,10 +60,11 @@ def jwt_user(
     issuer: str | None = None,
     audience: str | None = None,
     cookie: str | None = None,
+    user_id: str = "sub",
     leeway: float = 10.0,
     now: Callable[[], float] = time.time,
 ) -> Callable[[HasHeaders], Claims | None]:
-    """A user loader that answers the claims of a verified token, so that `sub` is the user's id.
+    """A user loader that answers the claims of a verified token.
 
     The token is in `Authorization: Bearer`, or in the cookie named `cookie`. Exactly one kind of
     key: `secret` (HS256; at least 32 bytes), `public_key` in PEM (RS256, ES256 or EdDSA, as the
@@ -72,7 +73,8 @@ def jwt_user(
 
     `exp` must be there; `nbf` and `iat` are checked where they are; `iss` and `aud` must be the
     `issuer` and `audience` given. A token with an `aud` needs `audience=` (RFC 7519, 4.1.3).
-    `leeway` is seconds of clock difference.
+    `user_id` names the claim that is the user's id, a string; it becomes `sub`. `leeway` is seconds
+    of clock difference.
 
     The loader answers None without a token, and raises `BadSignature` or `Expired` for one that
     is not good: the client is to fetch another, not to go on as a guest. A key set that cannot be
@@ -87,7 +89,10 @@ def jwt_user(
         claims = _verified(token, keys)
         _check_times(claims, now(), leeway)
         _check_names(claims, issuer, audience)
-        return claims
+        user = claims.get(user_id)
+        if not isinstance(user, str) or not user:
+            raise BadSignature(f"the token names no user: its {user_id} is not a string")
+        return claims if user_id == "sub" else {**claims, "sub": user}
 
     return load
 
@@ -243,8 +248,6 @@ def _number(claims: Claims, name: str) -> float:
 
 
 def _check_names(claims: Claims, issuer: str | None, audience: str | None) -> None:
-    if not isinstance(claims.get("sub", ""), str):
-        raise BadSignature("the token's sub is not a string")
     if issuer is not None and claims.get("iss") != issuer:
         raise BadSignature("the token is of another issuer")
     meant_for = claims.get("aud")

@@ -243,6 +243,7 @@ TIMES = [
     ({"iat": NOW - 999_999}, None),
     ({"sub": 7}, BadSignature),
     ({"sub": None}, BadSignature),
+    ({"sub": ""}, BadSignature),
 ]
 
 
@@ -254,6 +255,15 @@ def test_times_and_subject(change, error):
     else:
         with pytest.raises(error):
             loader()(sent)
+
+
+def test_a_token_names_a_user_by_the_claim_that_is_asked_for():
+    with pytest.raises(BadSignature, match="no user"):
+        loader()(bearer(token({"exp": NOW + 60})))
+    sent = bearer(token({"exp": NOW + 60, "sub": "client:1", "username": "ann"}))
+    assert loader(user_id="username")(sent)["sub"] == "ann"
+    with pytest.raises(BadSignature, match="no user"):
+        loader(user_id="email")(sent)
 
 
 def test_a_token_that_never_ends_is_not_taken():
