@@ -73,7 +73,9 @@ def require_person() -> Response | None:
 
 
 def wants_json(asked: Request) -> bool:
-    return asked.accept_mimetypes.best_match(["text/html", "application/json"]) != "text/html"
+    return (
+        asked.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
+    )
 
 
 def csrf_token() -> str:
