@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from realtime_kit.channels import CONVERTERS, Converter, Kind, Pattern, kind_of, validate
@@ -64,7 +65,7 @@ class Decision:
 
     channel: str
     grant: Grant | None
-    rule: str | None
+    rule: ChannelRule | None
     reason: str
 
     @property
@@ -73,7 +74,7 @@ class Decision:
 
     def __str__(self) -> str:
         verdict = "allowed" if self.allowed else "denied"
-        by = f"rule {self.rule}" if self.rule else "no rule"
+        by = f"rule {self.rule.name}" if self.rule else "no rule"
         return f"{self.channel}: {verdict} ({by}: {self.reason})"
 
 
@@ -88,7 +89,7 @@ class ChannelRule:
 
     @property
     def name(self) -> str:
-        function = getattr(self.function, "__qualname__", repr(self.function))
+        function = getattr(self.function, "__qualname__", None) or repr(self.function)
         return f"{self.pattern.text} -> {function}"
 
 
@@ -99,6 +100,15 @@ class TriggerRule:
     pattern: Pattern
     function: Rule
     events: frozenset[str] | None
+
+
+# Grant, rule and reason, the members of a `Decision`.
+Verdict = tuple[Grant | None, ChannelRule | None, str]
+
+
+@lru_cache(maxsize=4096)
+def _kind(channel: str) -> Kind:
+    return kind_of(validate(channel))
 
 
 def user_id_of(user: Any) -> str | None:
@@ -183,19 +193,26 @@ class Rules:
 
     def decide(self, user: Any, channel: str) -> Decision:
         """May `user` subscribe to `channel`? Never raises for a bad name: that is a denial."""
+        return Decision(str(channel), *self._decide(user, channel))
+
+    def grant(self, user: Any, channel: str) -> Grant | None:
+        """What `decide` grants, without the reasons, for which a request has no use."""
+        return self._decide(user, channel)[0]
+
+    def _decide(self, user: Any, channel: str) -> Verdict:
         try:
-            kind = kind_of(validate(channel))
+            kind = _kind(channel)
         except InvalidChannel as error:
-            return Decision(str(channel), None, None, str(error))
+            return None, None, str(error)
         if kind is Kind.SERVER_TO_USER:
-            return Decision(channel, None, None, "only sign-in opens a user's own channel")
+            return None, None, "only sign-in opens a user's own channel"
         if not kind.requires_auth:
-            return Decision(channel, Grant(channel=channel), None, "public channels need no rule")
+            return Grant(channel=channel), None, "public channels need no rule"
         for rule in self._channel:
             values = rule.pattern.match(channel)
             if values is not None:
                 return self._ask(rule, user, channel, values)
-        return Decision(channel, None, None, self._why_unmatched(channel))
+        return None, None, self._why_unmatched(channel)
 
     def may_trigger(self, user: Any, channel: str, event: str) -> bool:
         """May `user` send `event` to `channel` through `POST /trigger`? The first match decides."""
@@ -253,17 +270,17 @@ class Rules:
 
     def _ask(
         self, rule: ChannelRule, user: Any, channel: str, values: Mapping[str, Any]
-    ) -> Decision:
+    ) -> Verdict:
         if user is None and not rule.guests:
-            return Decision(channel, None, rule.name, "nobody is signed in, and guests=False")
+            return None, rule, "nobody is signed in, and guests=False"
         try:
             answer = rule.function(user, **values)
         except Denied as denied:
-            return Decision(channel, None, rule.name, str(denied) or "the rule raised Denied")
+            return None, rule, str(denied) or "the rule raised Denied"
         grant = _grant(answer, rule, channel)
         if grant is None:
-            return Decision(channel, None, rule.name, f"the rule returned {answer!r}")
-        return Decision(channel, grant, rule.name, "the rule granted it")
+            return None, rule, f"the rule returned {answer!r}"
+        return grant, rule, "the rule granted it"
 
     def _why_unmatched(self, channel: str) -> str:
         kind = kind_of(channel)
@@ -289,7 +306,7 @@ def _grant(answer: Any, rule: ChannelRule, channel: str) -> Grant | None:
     """Bring a rule's answer into one form; a wrong kind of answer is the programmer's error."""
     if answer is None or answer is False:
         return None
-    presence = kind_of(channel).is_presence
+    presence = rule.pattern.kind.is_presence
     if answer is True and not presence:
         return Grant(channel=channel)
     if isinstance(answer, Member) and presence:

@@ -338,7 +338,7 @@ class Realtime:
         if channels is None:
             channels = self.rules.standing(user)
         names = [channels] if isinstance(channels, str) else channels
-        decisions = {name: self.rules.decide(user, name).grant for name in names}
+        decisions = {name: self.rules.grant(user, name) for name in names}
         granted = tuple(grant for grant in decisions.values() if grant is not None)
         answers, new_token = self._prove(user, socket_id, granted, token)
         answer: dict[str, Any] = {

@@ -46,7 +46,7 @@ LoadUser = Callable[[], Any]
 logger = logging.getLogger("realtime_kit")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """What an endpoint works with. `load_user` is asked only where the answer depends on it."""
 
@@ -85,13 +85,9 @@ def _route(call: Call) -> HttpResponse:
     methods = _methods(call)
     if methods is None:
         return HttpResponse.json({"error": "not found"}, 404)
-    allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
-    if request.method == "OPTIONS":
-        # No Access-Control-*: other origins are let in by the host, by name, or not at all.
-        return HttpResponse(204, headers={"Allow": allowed})
     endpoint = methods.get("GET" if request.method == "HEAD" else request.method)
     if endpoint is None:
-        return HttpResponse.json({"error": "method not allowed"}, 405, Allow=allowed)
+        return _not_called(request.method, methods)
     if len(request.body) > MAX_BODY:
         return HttpResponse.json({"error": f"the body is over {MAX_BODY} bytes"}, 413)
     try:
@@ -102,6 +98,14 @@ def _route(call: Call) -> HttpResponse:
         raise
     except RealtimeError as error:
         return _answer_to(error, request)
+
+
+def _not_called(method: str, methods: Mapping[str, Endpoint]) -> HttpResponse:
+    allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
+    if method == "OPTIONS":
+        # No Access-Control-*: other origins are let in by the host, by name, or not at all.
+        return HttpResponse(204, headers={"Allow": allowed})
+    return HttpResponse.json({"error": "method not allowed"}, 405, Allow=allowed)
 
 
 def _methods(call: Call) -> Mapping[str, Endpoint] | None:

@@ -26,7 +26,16 @@ from realtime_kit.web.http import MAX_BODY, HttpRequest
 try:
     import click
     from blinker import Namespace
-    from flask import Blueprint, Flask, Response, current_app, has_request_context, request, url_for
+    from flask import (
+        Blueprint,
+        Flask,
+        Request,
+        Response,
+        current_app,
+        has_request_context,
+        request,
+        url_for,
+    )
     from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup
 except ModuleNotFoundError as error:
@@ -45,6 +54,7 @@ PATHS = {
     "unknown": "/",
 }
 
+T = TypeVar("T")
 R = TypeVar("R", bound=Callable[..., Any])
 
 logger = logging.getLogger("realtime_kit")
@@ -127,6 +137,11 @@ class FlaskRealtime:
                 f"FlaskRealtime.init_app(app) was not called for {current_app}"
             )
         return cast(Realtime, found)
+
+    @property
+    def settings(self) -> RealtimeSettings:
+        """The current app's."""
+        return self.realtime.settings
 
     @property
     def socket_id(self) -> str | None:
@@ -233,13 +248,17 @@ class FlaskRealtime:
 
     def _view(self, endpoint: str, path: str, prefix: str) -> Callable[..., Response]:
         def view(rest: str = "") -> Response:
+            # Each use of a proxy is a look-up: once is enough.
+            app, asked = _behind(current_app), _behind(request)
             if endpoint == "trigger":
                 _check_csrf()
-            asked = _request(path + rest, prefix)
             answer = endpoints.dispatch(
-                self.realtime, asked, self._load_user, debug=current_app.debug
+                app.extensions[EXTENSION],
+                _request(asked, path + rest, prefix),
+                self._load_user,
+                debug=app.debug,
             )
-            return current_app.response_class(answer.body, answer.status, dict(answer.headers))
+            return app.response_class(answer.body, answer.status, dict(answer.headers))
 
         view.__name__ = f"realtime_{endpoint}"
         return view
@@ -277,27 +296,34 @@ class _AppRealtime(Realtime):
         realtime_failed.send(self._app, error=error, events=events)
 
 
-def _request(path: str, prefix: str) -> HttpRequest:
+def _behind(proxy: T) -> T:
+    return cast(Any, proxy)._get_current_object()  # type: ignore[no-any-return]
+
+
+def _request(asked: Request, path: str, prefix: str) -> HttpRequest:
+    environ = asked.environ
+    host = environ.get("HTTP_HOST") or asked.host
+    query = asked.args.lists() if environ.get("QUERY_STRING") else ()
     return HttpRequest(
-        method=request.method,
+        method=asked.method,
         path=path,
         # Not a Mapping by name, but it finds names in any case.
-        headers=cast(Mapping[str, str], request.headers),
-        query={name: values[-1] for name, values in request.args.lists()},
-        body=_body(),
-        origin=f"{request.scheme}://{request.host}",
-        prefix=request.script_root + prefix,
+        headers=cast(Mapping[str, str], asked.headers),
+        query={name: values[-1] for name, values in query},
+        body=_body(asked),
+        origin=f"{environ['wsgi.url_scheme']}://{host}",
+        prefix=asked.script_root + prefix,
     )
 
 
-def _body() -> bytes:
+def _body(asked: Request) -> bytes:
     """The body, or a little more than the endpoints take of it."""
-    length = request.content_length
-    if length is None or length > MAX_BODY:
-        return request.stream.read(MAX_BODY + 1)
-    body = request.get_data()
-    if not body and request.form:  # something before this view has read the form
-        body = urlencode(list(request.form.items(multi=True))).encode()
+    length = asked.environ.get("CONTENT_LENGTH", "")
+    if not length.isdecimal() or int(length) > MAX_BODY:
+        return asked.stream.read(MAX_BODY + 1)
+    body = asked.get_data()
+    if not body and asked.form:  # something before this view has read the form
+        body = urlencode(list(asked.form.items(multi=True))).encode()
     return body
 
 

@@ -11,6 +11,11 @@ MAX_BODY = 1_048_576
 """Bytes of a request's body. An adapter need not read more than one beyond it."""
 
 
+# Made once: `json.dumps` makes an encoder for each call that is not all defaults. ASCII, because a
+# client's text may hold what UTF-8 cannot carry.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """One request. `path` is relative to the prefix (`/auth`); header names are lower-case;
@@ -43,10 +48,7 @@ class HttpResponse:
 
         A header's name is written with `_` for `-`: `Retry_After="3"`.
         """
-        body = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
-        more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return cls(
-            status,
-            body,
-            {"Content-Type": "application/json", "Cache-Control": "no-store", **more},
-        )
+        all_headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        for name, value in headers.items():
+            all_headers[name.replace("_", "-")] = value
+        return cls(status, _encode(data).encode(), all_headers)
