@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import ssl
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from functools import cached_property
@@ -144,18 +145,21 @@ class HttpClient:
         except OSError as error:
             raise self._unavailable(error, f"the name {self._host} was not found") from error
         failure: OSError = TimeoutError()
-        for place, (family, kind, protocol, _, address) in enumerate(found):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                # Each address gets its share, so that a dead first one does not use up all.
-                sock.settimeout(_left(deadline) / (len(found) - place))
-                sock.connect(address)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return _Connection(self._secured(sock, deadline))
-            except OSError as error:
-                sock.close()
-                failure = error
-        raise self._unavailable(failure, "while connecting") from failure
+        try:
+            for place, (family, kind, protocol, _, address) in enumerate(found):
+                sock = socket.socket(family, kind, protocol)
+                try:
+                    # Each address gets its share, so that a dead first one does not use up all.
+                    sock.settimeout(_left(deadline) / (len(found) - place))
+                    sock.connect(address)
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    return _Connection(self._secured(sock, deadline))
+                except OSError as error:
+                    sock.close()
+                    failure = error
+            raise self._unavailable(failure, "while connecting") from failure
+        finally:
+            del failure  # it holds this frame, which holds the socket
 
     def _secured(self, sock: socket.socket, deadline: float) -> socket.socket:
         if not self._tls:
@@ -192,6 +196,8 @@ class _Connection:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self.idle_since = monotonic()
+        # A pool that nobody closed goes with its client, without a ResourceWarning.
+        weakref.finalize(self, sock.close).atexit = False
 
     def is_alive(self) -> bool:
         """Whether it may be used again. What is readable now is the end, or nothing asked for."""
@@ -226,9 +232,6 @@ class _Connection:
 
     def close(self) -> None:
         self._socket.close()
-
-    # A pool that nobody closed goes with its client, without a ResourceWarning.
-    __del__ = close
 
 
 class _Source(io.RawIOBase):

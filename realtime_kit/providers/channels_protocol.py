@@ -127,7 +127,7 @@ class ChannelsProtocolProvider(Provider):
         return [self._normalise(event, at) for event in events]
 
     def _normalise(self, event: Mapping[str, Any], at: datetime) -> WebhookEvent:
-        kind = _KINDS.get(event.get("name", ""), WebhookKind.UNKNOWN)
+        kind = _KINDS.get(str(event.get("name")), WebhookKind.UNKNOWN)
         is_client_event = kind is WebhookKind.CLIENT_EVENT
         count = event.get("subscription_count")
         return WebhookEvent(

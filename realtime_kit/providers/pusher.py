@@ -135,7 +135,7 @@ class _Backend:
 
     def send_request(self, request: Any) -> Answer:
         # `request.url` does not escape: a value with & or # would be another request.
-        query = urlencode(request.query_params, quote_via=quote, safe=",")
+        query = urlencode(sorted(request.query_params.items()), quote_via=quote, safe=",")
         return self._http.request(
             request.method, f"{request.path}?{query}", headers=request.headers, body=request.body
         )
