@@ -124,39 +124,39 @@ def _auth(call: Call) -> HttpResponse:
     """`POST /auth`: one channel as Pusher's clients ask, many at once, or the bare token."""
     fields = _fields(call.request)
     socket_id, token = _text(fields, "socket_id"), _text(fields, "token")
-    channel = _text(fields, "channel_name")
+    channel, names = _text(fields, "channel_name"), _names(fields, "channels")
+    if channel is not None and names is not None:
+        raise Refusal(400, "channel_name or channels, not both")
+    user = call.load_user()
     if JWT in call.request.headers.get("accept", ""):
-        return _bare_token(call, socket_id, _names(fields, "channels") or [], token)
+        wanted = names or [] if channel is None else [channel]
+        return _bare_token(call, user, socket_id, wanted, token)
     if channel is not None:
-        if "channels" in fields:
-            raise Refusal(400, "channel_name or channels, not both")
-        user = call.load_user()
         answer = call.realtime.authorize(user, socket_id, channel, token)["channels"][channel]
-        return HttpResponse.json(_explained(call, user, channel, answer), answer.get("status", 200))
+        if "status" not in answer:
+            return HttpResponse.json(answer)
+        denial = {"error": answer["error"], **_explanation(call, user, channel)}
+        return HttpResponse.json(denial, answer["status"])
     if _is_form(call.request):
         raise Refusal(400, "channel_name is missing")
-    names = _names(fields, "channels")
-    user = call.load_user()
     answers = call.realtime.authorize(user, socket_id, names, token)
     if call.debug:
-        channels = answers["channels"].items()
-        explained = {name: _explained(call, user, name, answer) for name, answer in channels}
-        answers["channels"] = explained
+        answers["channels"] = {
+            name: {**answer, **_explanation(call, user, name)} if "status" in answer else answer
+            for name, answer in answers["channels"].items()
+        }
     return HttpResponse.json(answers)
 
 
-def _explained(call: Call, user: Any, channel: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not call.debug or "status" not in answer:
-        return answer
-    return {**answer, "explain": call.realtime.explain(user, channel)}
+def _explanation(call: Call, user: Any, channel: str) -> dict[str, str]:
+    return {"explain": call.realtime.explain(user, channel)} if call.debug else {}
 
 
 def _bare_token(
-    call: Call, socket_id: str | None, names: list[str], token: str | None
+    call: Call, user: Any, socket_id: str | None, names: Iterable[str], token: str | None
 ) -> HttpResponse:
     """What a vendor's SDK fetches by itself (Ably: authUrl): a token for the user's standing
     channels, and for those that are named."""
-    user = call.load_user()
     wanted = dict.fromkeys([*call.realtime.rules.standing(user), *names])
     answer = call.realtime.authorize(user, socket_id, wanted, token)
     if all("status" in one for one in answer["channels"].values()):
