@@ -72,8 +72,8 @@ class HttpClient:
         self, method: str, target: str, *, headers: Mapping[str, str], body: bytes = b""
     ) -> Answer:
         """Send one request and read its answer. Raises `ProviderUnavailable` if there is none."""
-        deadline = monotonic() + self.timeout
         message = self._message(method, target, headers, body)
+        deadline = monotonic() + self.timeout
         connection = self._reuse()
         if connection is None or not self._written(connection, message, deadline):
             connection = self._connect(deadline)

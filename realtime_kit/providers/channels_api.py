@@ -33,8 +33,12 @@ INFO = ("subscription_count", "user_count")
 
 
 class _Part(NamedTuple):
-    """An event for some of its channels, with the text of its data as it goes on the wire."""
+    """An event for some of its channels, with the text of its data as it goes on the wire.
 
+    `place` is the event's in the call: the same event may be there twice.
+    """
+
+    place: int
     event: Event
     channels: tuple[str, ...]
     text: str
@@ -75,7 +79,10 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
 
     def _plan(self, events: Sequence[Event]) -> list[list[_Part]]:
         """The parts of each request. All events are checked before the first is sent."""
-        parts = [_Part(event, event.channels, self._checked(event)) for event in events]
+        parts = [
+            _Part(place, event, event.channels, self._checked(event))
+            for place, event in enumerate(events)
+        ]
         if len(parts) == 1:
             only = parts[0]
             chunks = _chunks(only.channels, self.limits.channels_per_trigger)
@@ -97,21 +104,21 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
         return check(event, self.limits, payload=self._encrypt(event.channels[0], text))
 
     def _send(self, parts: Sequence[_Part], wanted: str, *, batch: bool) -> list[Receipt]:
-        infos: list[Any]
         if batch:
             answer = self._call(
                 "POST", "/batch_events", {"batch": [self._entry(part, wanted) for part in parts]}
             )
-            infos = answer.get("batch") or []
+            infos = self._list(answer.get("batch"))
         else:
             answer = self._call("POST", "/events", self._body(parts[0], wanted))
             by_name = self._object(answer.get("channels"))
             infos = [by_name.get(name) for name in parts[0].channels]
         named = [(part.event, name) for part in parts for name in part.channels]
-        infos += [None] * (len(named) - len(infos))
+        counts = [_counts(self._object(found)) for found in infos]
+        counts += [{}] * (len(named) - len(counts))  # nobody asked, or the server has no `info`
         return [
-            Receipt(name, event.id, event.epoch, event.offset, _counts(self._object(found)))
-            for (event, name), found in zip(named, infos, strict=False)
+            Receipt(name, event.id, event.epoch, event.offset, found)
+            for (event, name), found in zip(named, counts, strict=False)
         ]
 
     def _body(self, part: _Part, wanted: str) -> dict[str, Any]:
@@ -164,7 +171,7 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
         return self._describe(name, bool(answer.get("occupied")), answer)
 
     def members(self, channel: str) -> list[str]:
-        users = self._call("GET", f"{self._path(channel)}/users", {}).get("users") or []
+        users = self._list(self._call("GET", f"{self._path(channel)}/users", {}).get("users"))
         return list(dict.fromkeys(str(self._object(user).get("id")) for user in users))
 
     def _path(self, channel: str) -> str:
@@ -189,6 +196,13 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
         if not value:
             return {}
         if isinstance(value, dict):
+            return value
+        raise self._unreadable(200)
+
+    def _list(self, value: Any) -> list[Any]:
+        if not value:
+            return []
+        if isinstance(value, list):
             return value
         raise self._unreadable(200)
 
@@ -232,9 +246,10 @@ def _counts(attributes: Mapping[str, Any]) -> dict[str, int]:
 
 def _events(parts: Iterable[_Part]) -> list[Event]:
     """The parts as events again, each with the channels that it is about."""
+    grouped = (list(group) for _, group in groupby(parts, key=lambda part: part.place))
     return [
-        replace(event, channels=tuple(name for part in group for name in part.channels))
-        for event, group in groupby(parts, key=lambda part: part.event)
+        replace(group[0].event, channels=tuple(name for part in group for name in part.channels))
+        for group in grouped
     ]
 
 

@@ -30,7 +30,7 @@ from realtime_kit.testing.faults import (
 
 ProviderAt = Callable[[str, int], Provider]
 
-TIMEOUT = 0.4
+TIMEOUT = 1.0
 """Seconds for which `provider_at` lets its provider wait."""
 
 EVENT = Event(("news",), "update", {"n": 1}, id="e1")

@@ -1,0 +1,73 @@
+"""CPU of one `Realtime.trigger` over provider `pusher` against the bare `pusher` SDK.
+
+Both send the same event to the same embedded server in a process of its own, without TLS, on one
+connection that is kept alive; what is counted is the CPU time of the calling process.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import process_time
+
+import pusher
+
+from benchmarks._harness import Result, compare, main
+from realtime_kit import Realtime, RealtimeSettings
+
+CALLS = 1_000
+CHANNEL, NAME = "private-orders-42", "shipped"
+DATA = {"order": 42, "eta": "2026-01-01T12:00:00Z", "items": [{"sku": "a-1", "n": 2}] * 3}
+
+SERVER = """
+from realtime_kit.hosting.local import LocalServer, run
+from realtime_kit.protocol.app import App, Key
+server = LocalServer([App("1", (Key("app-key", "app-secret"),))], port=0)
+run(server, ready=lambda server: print(server.port, flush=True))
+"""
+
+
+@contextmanager
+def embedded_server() -> Iterator[int]:
+    """An embedded server in another process, while the block runs: its port."""
+    command = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+def microseconds(call: Callable[[], object]) -> float:
+    """CPU of one call."""
+    start = process_time()
+    for _ in range(CALLS):
+        call()
+    return (process_time() - start) / CALLS * 1e6
+
+
+def measure(pairs: int) -> Result:
+    with embedded_server() as port:
+        url = f"http://app-key:app-secret@127.0.0.1:{port}/apps/1"
+        realtime = Realtime("pusher", settings=RealtimeSettings(environ={"PUSHER_URL": url}))
+        # The port apart: the SDK makes two of one that is in the URL.
+        sdk = pusher.Pusher("1", "app-key", "app-secret", ssl=False, host="127.0.0.1", port=port)
+
+        def ours() -> float:
+            return microseconds(lambda: realtime.trigger(CHANNEL, NAME, DATA))
+
+        def peer() -> float:
+            return microseconds(lambda: sdk.trigger(CHANNEL, NAME, DATA))
+
+        realtime.trigger(CHANNEL, NAME, DATA)
+        sdk.trigger(CHANNEL, NAME, DATA)
+        result = compare("trigger", ours, peer, unit="µs CPU", better="lower", bar=0.5, pairs=pairs)
+        realtime.close()
+        return result
+
+
+if __name__ == "__main__":
+    main(measure, __doc__)
