@@ -19,20 +19,20 @@ from collections.abc import Mapping
 from functools import cached_property
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from realtime_kit import __version__
 from realtime_kit.errors import ProviderUnavailable
 from realtime_kit.providers._answer import Answer
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
 MAX_BODY = 8 * 1024 * 1024
 MAX_IDLE_CONNECTIONS = 16
 # A connection that a NAT or a load balancer forgot gives no sign of it: their limits start at 60 s.
 MAX_IDLE_SECONDS = 30.0
-_USER_AGENT = f"User-Agent: realtime-kit/{__version__}"
 
 
 class HttpClient:
@@ -101,7 +101,8 @@ class HttpClient:
             self._idle.pop().close()
 
     def _message(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host_header}", _USER_AGENT]
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._host_header}"]
+        lines.append("User-Agent: realtime-kit")
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if method == "POST":
             lines.append(f"Content-Length: {len(body)}")
@@ -146,20 +147,27 @@ class HttpClient:
             raise self._unavailable(error, f"the name {self._host} was not found") from error
         failure: OSError = TimeoutError()
         try:
-            for place, (family, kind, protocol, _, address) in enumerate(found):
-                sock = socket.socket(family, kind, protocol)
+            for place, address in enumerate(found):
                 try:
                     # Each address gets its share, so that a dead first one does not use up all.
-                    sock.settimeout(_left(deadline) / (len(found) - place))
-                    sock.connect(address)
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    return _Connection(self._secured(sock, deadline))
+                    return self._open(address, deadline, share=len(found) - place)
                 except OSError as error:
-                    sock.close()
                     failure = error
             raise self._unavailable(failure, "while connecting") from failure
         finally:
-            del failure  # it holds this frame, which holds the socket
+            del failure  # it holds this frame, which holds itself
+
+    def _open(self, address: _Address, deadline: float, *, share: int) -> _Connection:
+        family, kind, protocol, _, place = address
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(_left(deadline) / share)
+            sock.connect(place)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return _Connection(self._secured(sock, deadline))
+        except OSError:
+            sock.close()
+            raise
 
     def _secured(self, sock: socket.socket, deadline: float) -> socket.socket:
         if not self._tls:
