@@ -133,9 +133,7 @@ class FlaskRealtime:
         """The current app's; needs an application context, like all calls below."""
         found = current_app.extensions.get(EXTENSION)
         if found is None:
-            raise ConfigurationError(
-                f"FlaskRealtime.init_app(app) was not called for {current_app}"
-            )
+            raise ConfigurationError(f"app {current_app.name!r} needs FlaskRealtime.init_app(app)")
         return cast(Realtime, found)
 
     @property
