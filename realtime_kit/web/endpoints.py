@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -359,7 +360,9 @@ def _answer_to(error: RealtimeError, request: HttpRequest) -> HttpResponse:
 def _failed_push(error: ProviderError) -> HttpResponse:
     match error:
         case RateLimited():
-            wait = {} if error.retry_after is None else {"Retry_After": f"{error.retry_after:.0f}"}
+            wait = (
+                {} if error.retry_after is None else {"Retry_After": str(ceil(error.retry_after))}
+            )
             return HttpResponse.json({"error": "rate limited"}, 429, **wait)
         case ProviderUnavailable():
             return HttpResponse.json({"error": "the provider is not available"}, 503)

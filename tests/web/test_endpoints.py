@@ -271,7 +271,7 @@ class TestTrigger:
                 RateLimited("slow", provider="fake", retry_after=2.4),
                 429,
                 {"error": "rate limited"},
-                {"Retry-After": "2"},
+                {"Retry-After": "3"},
             ),
             (RateLimited("slow", provider="fake"), 429, {"error": "rate limited"}, {}),
             (
