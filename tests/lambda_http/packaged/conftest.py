@@ -1,0 +1,231 @@
+"""`osls package` as on a fresh clone, and Lambda's runtime API around what it made.
+
+The functions run under `awslambdaric`, which is what runs them on AWS: a fresh process, the content
+of the zip, the environment that the template gives, and nothing else of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import pytest
+
+DEADLINE = 30.0
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+CLONED = (
+    *("pyproject.toml", "README.md", "LICENSE", "serverless.yml"),
+    *("realtime_kit", "lambdas", "templates"),
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """What `osls package` left: `template` for CloudFormation, the zip, and the zip's content."""
+
+    template: dict[str, Any]
+    archive: Path
+    root: Path
+    output: str
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The properties of the resources of one type, by name."""
+        return {
+            name: resource["Properties"]
+            for name, resource in self.template["Resources"].items()
+            if resource["Type"] == kind
+        }
+
+
+def run_osls(folder: Path, checkout: Path, *arguments: str) -> str:
+    """Run osls without any AWS credentials; return what it printed."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    nowhere = str(folder / "no-such-file")
+    environ |= {"AWS_SHARED_CREDENTIALS_FILE": nowhere, "AWS_CONFIG_FILE": nowhere}
+    environ |= {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off"}
+    environ |= {"PYTHON": sys.executable, "CI": "true"}
+    osls = checkout / "node_modules" / "osls" / "bin" / "serverless.js"
+    done = subprocess.run(
+        ["node", str(osls), *arguments],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def clone(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a fresh clone holds of what packaging reads."""
+    folder = tmp_path_factory.mktemp("clone")
+    unwanted = shutil.ignore_patterns("__pycache__")
+    for name in CLONED:
+        source = checkout / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=unwanted)
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def package(clone: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """The package for this machine, made once."""
+    output = run_osls(
+        *(clone, checkout, "package"),
+        *("--param", f"runtime={RUNTIME}", "--param", f"architecture={ARCHITECTURE}"),
+    )
+    made = clone / ".serverless"
+    root = tmp_path_factory.mktemp("task")
+    with zipfile.ZipFile(made / "realtime-kit.zip") as archive:
+        archive.extractall(root)
+    template = json.loads((made / "cloudformation-template-update-stack.json").read_text())
+    return Package(template, made / "realtime-kit.zip", root, output)
+
+
+class RuntimeApi(ThreadingHTTPServer):
+    """Lambda's runtime API (Lambda Developer Guide, "Using the Lambda runtime API")."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.invocations: Queue[dict[str, Any]] = Queue()
+        self.answers: Queue[tuple[str, Any]] = Queue()
+        self.closing = threading.Event()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: RuntimeApi
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # header and body at once: two writes would wait for each other's ACK
+
+    def do_GET(self) -> None:
+        while not self.server.closing.is_set():
+            try:
+                event = self.server.invocations.get(timeout=0.05)
+            except Empty:
+                continue
+            self._answer(200, json.dumps(event).encode())
+            return
+
+    def do_POST(self) -> None:
+        kind = "/".join(self.path.split("/")[3:])
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.answers.put((kind.rpartition("/")[2] if "invocation" in kind else kind, body))
+        self._answer(202, b"{}")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")  # without it the client crashes
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
+        self.send_header("Lambda-Runtime-Deadline-Ms", "4102444800000")
+        self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:::function:x")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Running:
+    """A function in its own process. `invoke` gives its answer, or raises what it reported."""
+
+    api: RuntimeApi
+    process: subprocess.Popen[str]
+
+    def invoke(self, event: Any) -> Any:
+        self.api.invocations.put(event)
+        return self.answer("response")
+
+    def answer(self, expected: str) -> Any:
+        ends = time.monotonic() + DEADLINE
+        while time.monotonic() < ends and self.process.poll() is None:
+            try:
+                kind, body = self.api.answers.get(timeout=0.1)
+            except Empty:
+                continue
+            assert kind == expected, body
+            return body
+        self.process.kill()
+        raise AssertionError(f"no answer: {self.process.communicate()[0]}")
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture(scope="session")
+def runtime_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runtime's own modules, apart from everything else that is installed here."""
+    awslambdaric = pytest.importorskip("awslambdaric")
+    site = Path(awslambdaric.__file__).parent.parent
+    folder = tmp_path_factory.mktemp("runtime")
+    names = ("awslambdaric", "simplejson", "snapshot_restore_py", "runtime_client*.so")
+    for path in (path for name in names for path in site.glob(name)):
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+@contextmanager
+def _running(
+    package: Package, client: Path, handler: str, environ: dict[str, str]
+) -> Iterator[Running]:
+    with ExitStack() as stack:
+        api = stack.enter_context(RuntimeApi())
+        thread = threading.Thread(target=api.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(api.shutdown)
+        stack.callback(api.closing.set)
+        # -S: without the site-packages of this machine.
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-m", "awslambdaric", handler],
+            cwd=package.root,
+            env={
+                "AWS_LAMBDA_RUNTIME_API": api.address,
+                "AWS_LAMBDA_FUNCTION_NAME": handler,
+                "LAMBDA_TASK_ROOT": str(package.root),
+                "PYTHONPATH": str(client),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **environ,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        stack.callback(process.communicate)
+        stack.callback(process.kill)
+        yield Running(api, process)
+
+
+@pytest.fixture
+def start(package: Package, runtime_client: Path) -> Iterator[Start]:
+    """`start("lambdas/auth.handler", NAME="value")`: that function, until the test ends."""
+    with ExitStack() as stack:
+        yield lambda handler, **environ: stack.enter_context(
+            _running(package, runtime_client, handler, environ)
+        )

@@ -1,0 +1,250 @@
+"""What is deployed: the template, the zip, and the functions as Lambda runs them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import zipfile
+
+import jwt
+import pusher
+import pytest
+from websocket import create_connection
+
+from .conftest import ARCHITECTURE, RUNTIME, run_osls
+
+pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
+
+PUSHER = {
+    "REALTIME_PROVIDER": "pusher",
+    "REALTIME_PUSHER__APP_ID": "42",
+    "REALTIME_PUSHER__KEYS": "key-of-the-app:secret-of-the-app",
+    "REALTIME_PUSHER__CLUSTER": "eu",
+}
+LOGIN = "the secret with which the login signs"
+
+
+# --- the template ---------------------------------------------------------------------------
+
+
+def test_the_functions(package):
+    functions = package.of_type("AWS::Lambda::Function")
+    assert {one["Handler"] for one in functions.values()} == {
+        "lambdas/auth.handler",
+        "lambdas/trigger.handler",
+        "lambdas/webhook.handler",
+    }
+    for one in functions.values():
+        assert (one["Runtime"], one["Architectures"]) == (RUNTIME, [ARCHITECTURE])
+        assert one["Timeout"] == 10
+        assert one["Environment"]["Variables"]["REALTIME_PROVIDER"] == "pusher"
+
+
+def test_the_routes(package):
+    routes = {
+        route["RouteKey"]: json.dumps(route["Target"])
+        for route in package.of_type("AWS::ApiGatewayV2::Route").values()
+    }
+    expected = {
+        "POST /realtime/auth": "Auth",
+        "POST /realtime/user-auth": "Auth",
+        "GET /realtime/config": "Auth",
+        "GET /realtime/client/{file+}": "Auth",
+        "POST /realtime/trigger": "Trigger",
+        "POST /realtime/webhook": "Webhook",
+    }
+    assert routes.keys() == expected.keys()
+    for route, function in expected.items():
+        assert f"HttpApiIntegration{function}" in routes[route]
+
+
+def test_no_origin_is_let_in_but_the_one_that_was_named(package):
+    (api,) = package.of_type("AWS::ApiGatewayV2::Api").values()
+    assert api["CorsConfiguration"]["AllowOrigins"] == ["http://localhost:8000"]
+
+
+def test_the_queue_reports_single_failures_and_keeps_what_cannot_be_sent(package):
+    (mapping,) = package.of_type("AWS::Lambda::EventSourceMapping").values()
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    queues = package.of_type("AWS::SQS::Queue")
+    queue = queues[mapping["EventSourceArn"]["Fn::GetAtt"][0]]
+    assert queue["VisibilityTimeout"] >= 6 * 10
+    dead = queues[queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]]
+    assert queue["FifoQueue"] is dead["FifoQueue"] is True
+    (rule,) = package.of_type("AWS::Events::Rule").values()
+    assert rule["EventPattern"] == {"source": ["realtime"]}
+    (target,) = rule["Targets"]
+    assert target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] in queues
+
+
+def test_the_functions_may_do_nothing_but_log_and_use_their_queues(package):
+    (role,) = package.of_type("AWS::IAM::Role").values()
+    statements = [
+        statement
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    actions = {
+        action
+        for statement in statements
+        for action in (
+            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        )
+    }
+    assert {action.partition(":")[0] for action in actions} == {"logs", "sqs"}
+    assert not any("*" in action for action in actions)
+    assert "*" not in [statement["Resource"] for statement in statements]
+
+
+def test_secrets_are_read_when_it_deploys(package):
+    for function in package.of_type("AWS::Lambda::Function").values():
+        for name, value in function["Environment"]["Variables"].items():
+            secret = any(word in name for word in ("KEY", "SECRET", "TOKEN"))
+            assert value.startswith("{{resolve:secretsmanager:realtime-kit/dev:") or not secret
+
+
+def test_logs_are_not_kept_for_ever(package):
+    groups = package.of_type("AWS::Logs::LogGroup")
+    assert len(groups) == 3
+    assert {group["RetentionInDays"] for group in groups.values()} == {30}
+
+
+def test_what_it_is_without_parameters_and_for_ably(clone, checkout):
+    plain = json.loads(run_osls(clone, checkout, "print", "--format", "json"))
+    assert plain["provider"]["runtime"] == "python3.12"
+    assert plain["provider"]["architecture"] == "arm64"
+    arguments = ("print", "--format", "json", "--param", "provider=ably", "--stage", "prod")
+    ably = json.loads(run_osls(clone, checkout, *arguments))
+    environment = ably["provider"]["environment"]
+    assert environment["REALTIME_PROVIDER"] == "ably"
+    assert environment["REALTIME_ABLY__KEY"].startswith(
+        "{{resolve:secretsmanager:realtime-kit/prod:"
+    )
+    assert ably["custom"]["realtimeKit"]["extras"] == ["ably"]
+
+
+# --- the zip --------------------------------------------------------------------------------
+
+
+def test_the_zip_holds_what_runs_and_nothing_of_the_project(package):
+    with zipfile.ZipFile(package.archive) as archive:
+        names = archive.namelist()
+    tops = {name.partition("/")[0] for name in names}
+    assert {"lambdas", "realtime_kit", "pydantic_settings", "pusher"} <= tops
+    assert not tops & {
+        "tests",
+        "node_modules",
+        ".git",
+        ".env",
+        "serverless.yml",
+        "bin",
+        "templates",
+    }
+    assert sorted(
+        name for name in names if name.startswith("lambdas/") and name.endswith(".py")
+    ) == [
+        "lambdas/__init__.py",
+        "lambdas/app.py",
+        "lambdas/auth.py",
+        "lambdas/trigger.py",
+        "lambdas/webhook.py",
+    ]
+    assert not [name for name in names if name.startswith("realtime_kit/_assets/")]
+
+
+def test_it_is_precompiled_and_says_how_big_it_is(package):
+    cache = package.root / "realtime_kit" / "web" / "__pycache__"
+    (compiled,) = cache.glob(f"aws_lambda.cpython-{RUNTIME[6:].replace('.', '')}.pyc")
+    # PEP 552: bit 0 says that the source's hash is in it, bit 1 that it is to be checked.
+    assert compiled.read_bytes()[4:8] == b"\x01\0\0\0"
+    assert f"unzipped, for {RUNTIME} on {ARCHITECTURE}\n" in package.output
+
+
+def test_the_same_files_make_the_same_zip(checkout, tmp_path):
+    spec = importlib.util.spec_from_file_location(
+        "build", checkout / "lambdas" / "packaging" / "build.py"
+    )
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    made = []
+    for turn in ("a", "b"):
+        root = tmp_path / turn
+        (root / "package").mkdir(parents=True)
+        for name in ("package/b.py", "package/a.py", "c.py")[:: 1 if turn == "a" else -1]:
+            (root / name).write_text(name)
+        assert build.write_zip(root, tmp_path / f"{turn}.zip") == len(
+            "package/a.pypackage/b.pyc.py"
+        )
+        made.append((tmp_path / f"{turn}.zip").read_bytes())
+    assert made[0] == made[1]
+
+
+# --- the functions --------------------------------------------------------------------------
+
+
+def test_auth_answers_what_the_sdk_agrees_with(start, document):
+    function = start("lambdas/auth.handler", **PUSHER)
+    sdk = pusher.Pusher(app_id="42", key="key-of-the-app", secret="secret-of-the-app", cluster="eu")
+    for name in ("http_api_jwt_authorizer", "rest_api_cognito"):
+        answer = function.invoke(document(name))
+        assert answer["statusCode"] == 200
+        proof = json.loads(answer["body"])
+        member = json.loads(proof["channel_data"])
+        assert member == {"user_id": "7", "user_info": {"name": "Ann"}}
+        assert sdk.authenticate("presence-room-lobby", "123.456", member) == proof
+
+
+def test_auth_takes_the_token_of_your_login(start, document):
+    function = start("lambdas/auth.handler", **PUSHER, JWT_SECRET=LOGIN)
+    for name, answer_status in (("http_api", 200), ("function_url", 200), ("rest_api", 200)):
+        event = document(name)
+        token = jwt.encode({"sub": "7", "exp": 4_102_444_800}, LOGIN)
+        event["headers"]["authorization"] = f"Bearer {token}"
+        assert function.invoke(event)["statusCode"] == answer_status
+        event["headers"]["authorization"] = f"Bearer {token[:-3]}abc"
+        assert function.invoke(event)["statusCode"] == 401
+        del event["headers"]["authorization"]
+        assert function.invoke(event)["statusCode"] == 403
+
+
+def test_trigger_reaches_a_subscriber_through_the_official_sdk(start, document, realtime_server):
+    pair = realtime_server.app.key
+    url = f"ws://127.0.0.1:{realtime_server.port}/app/{pair.key}?protocol=7&client=test&version=1"
+    socket = create_connection(url, timeout=10)
+    try:
+        assert json.loads(socket.recv())["event"] == "pusher:connection_established"
+        socket.send(json.dumps({"event": "pusher:subscribe", "data": {"channel": "orders"}}))
+        assert json.loads(socket.recv())["event"] == "pusher_internal:subscription_succeeded"
+        function = start(
+            "lambdas/trigger.handler",
+            REALTIME_PROVIDER="pusher",
+            REALTIME_PUSHER__APP_ID=realtime_server.app.id,
+            REALTIME_PUSHER__KEYS=f"{pair.key}:{pair.secret}",
+            REALTIME_PUSHER__HOST="127.0.0.1",
+            REALTIME_PUSHER__PORT=str(realtime_server.port),
+            REALTIME_PUSHER__TLS="false",
+        )
+        for name in ("direct", "eventbridge"):
+            answer = function.invoke(document(name))
+            assert [one["channel"] for one in answer["events"]] == ["orders"]
+            frame = json.loads(socket.recv())
+            assert (frame["event"], json.loads(frame["data"])) == ("shipped", {"order": 42})
+        assert len(function.invoke(document("sqs"))["batchItemFailures"]) == 1
+        assert [json.loads(json.loads(socket.recv())["data"])["order"] for _ in "13"] == [1, 3]
+        function.api.invocations.put(document("eventbridge_foreign"))
+        assert function.answer("error")["errorType"] == "InvalidEvent"
+    finally:
+        socket.close()
+
+
+def test_webhook_refuses_what_is_not_signed(start, document):
+    function = start("lambdas/webhook.handler", **PUSHER)
+    event = document("http_api")
+    event["rawPath"] = "/realtime/webhook"
+    assert function.invoke(event)["statusCode"] == 401
+
+
+def test_a_missing_setting_fails_the_start_and_says_which(start):
+    report = start("lambdas/auth.handler").answer("init/error")
+    assert report["errorType"] == "ConfigurationError"
+    assert "REALTIME_PROVIDER" in report["errorMessage"]
