@@ -95,7 +95,7 @@ def create_room() -> Response:
     _slow_down()
     room = store.add_room(name, g.person, private=private, limit=MAX_ROOMS)
     if room is None:
-        abort(409, f"There is a room {name!r} already, or there are too many rooms.")
+        abort(409, f"There is a room “{name}” already, or there are too many rooms.")
     if not private:
         rt.trigger(live.ROOMS, "created", {"id": room.id, "name": room.name})
     return redirect(url_for("chat.room", room=room.id), 303)
@@ -204,14 +204,14 @@ def _room(room_id: str) -> Room:
     if found is None:
         abort(404, "There is no such room.")
     if not store.may_enter(g.person.id, found.id):
-        abort(403, f"{found.name} is private. Ask one of its members to invite you.")
+        abort(403, f"“{found.name}” is private. Ask one of its members to invite you.")
     return found
 
 
 def _private(room_id: str) -> Room:
     found = _room(room_id)
     if not found.private:
-        abort(409, f"{found.name} is open to everybody.")
+        abort(409, f"“{found.name}” is open to everybody.")
     return found
 
 

@@ -1,0 +1,287 @@
+"""The demo as a user starts it, in processes of its own, and windows that people look at."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE_S = 20
+PATIENCE_MS = PATIENCE_S * 1000
+_numbers = count(1)
+
+
+class Command:
+    """`realtime-kit …`, until it says that it is ready; `urls` are what it printed then."""
+
+    def __init__(self, arguments: list[str], environ: dict[str, str], folder: Path, log: Path):
+        self.arguments = arguments
+        self.environ = environ
+        self._folder = folder
+        self._log = log
+        self.urls: dict[str, str] = {}
+        self.start()
+
+    def start(self) -> None:
+        program = str(Path(sys.executable).with_name("realtime-kit"))
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [program, *self.arguments],
+                cwd=self._folder,
+                env=self.environ,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+        while "Ctrl-C to stop" not in (line := lines.get(timeout=PATIENCE_S)):
+            if not line:
+                self.stop()
+                raise AssertionError(f"it ended: {self._log.read_text()}")
+            if row := re.fullmatch(r"\s+(.+?)\s+((?:http|ws)://\S+)\s*", line):
+                self.urls.setdefault(row[1], row[2])
+
+    def _read(self, lines: queue.Queue[str]) -> None:
+        stdout = self._process.stdout
+        assert stdout
+        with stdout:
+            for line in stdout:
+                lines.put(line)
+        lines.put("")
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        self._process.wait(PATIENCE_S)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """For what must come back on the same port after a restart; else a command takes port 0."""
+
+    def free_port() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            return int(listener.getsockname()[1])
+
+    return free_port
+
+
+@pytest.fixture(scope="session")
+def run(
+    tmp_path_factory: pytest.TempPathFactory, checkout: Path
+) -> Iterator[Callable[..., Command]]:
+    """`run("serve", "--port", "0", NAME="value")`: a command with only these settings."""
+    started: list[Command] = []
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("REALTIME_", "PUSHER_", "ABLY_", "DEMO_", "FLASK_", "PORT"))
+    }
+
+    def run(*arguments: str, **environ: str) -> Command:
+        log = tmp_path_factory.mktemp("log") / "stderr"
+        command = Command(list(arguments), {**clean, **environ}, checkout, log)
+        started.append(command)
+        return command
+
+    yield run
+    for command in reversed(started):
+        command.stop()
+
+
+@pytest.fixture(scope="session")
+def demo(run: Callable[..., Command], tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """`realtime-kit demo` on free ports, with an empty database."""
+    database = str(tmp_path_factory.mktemp("demo") / "demo.sqlite3")
+    return run("demo", DEMO_DB=database, PORT="0", REALTIME_PORT="0")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Window:
+    """One window of the demo, and what a person does in it."""
+
+    page: Page
+    name: str = ""
+    errors: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.errors.append(f"dialog: {dialog.message}"))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.page, name)
+
+    def join(self, base: str, name: str) -> Window:
+        self.name = name
+        self.page.goto(f"{base}/join")
+        self.page.get_by_label("Your name").fill(name)
+        self.page.get_by_role("button", name="Come in").click()
+        return self.ready()
+
+    def sit(self, base: str, name: str) -> str:
+        """Like `join`, without looking at a page; returns the token for further forms."""
+        self.name = name
+        page = self.page.request.get(f"{base}/join").text()
+        found = re.search(r'name="csrf-token" content="([^"]+)"', page)
+        assert found
+        form = {"name": name, "csrf_token": found[1]}
+        assert self.page.request.post(f"{base}/join", form=form).ok
+        return found[1]
+
+    def ready(self) -> Window:
+        """Connected, subscribed, and seen by the others."""
+        expect(self.state).to_have_attribute("data-state", "connected")
+        expect(self.people.filter(has_text="(you)")).to_have_count(1)
+        return self
+
+    def enter(self, room: str) -> Window:
+        self.page.get_by_role("navigation").get_by_role("link", name=room).click()
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(room)
+        return self.ready()
+
+    def create(self, room: str, *, private: bool = False) -> Window:
+        self.page.get_by_role("button", name="New room").click()
+        self.page.get_by_label("Name of the new room").fill(room)
+        if private:
+            self.page.get_by_label("Private").check()
+        self.page.get_by_role("button", name="Create room").click()
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(room)
+        return self.ready()
+
+    def say(self, text: str) -> Window:
+        self.box.fill(text)
+        self.box.press("Enter")
+        return self
+
+    def sees(self, text: str) -> None:
+        expect(self.words(text)).to_have_count(1)
+
+    def words(self, text: str) -> Locator:
+        return self.page.locator("#messages .words").get_by_text(text, exact=True)
+
+    @property
+    def box(self) -> Locator:
+        return self.page.locator("#text")
+
+    @property
+    def state(self) -> Locator:
+        return self.page.locator("#state")
+
+    @property
+    def people(self) -> Locator:
+        return self.page.locator("#people li")
+
+    @property
+    def bell(self) -> Locator:
+        return self.page.locator("#bell")
+
+    @property
+    def typing(self) -> Locator:
+        return self.page.locator("#typing")
+
+    @property
+    def notice(self) -> Locator:
+        return self.page.locator("#notice")
+
+
+@pytest.fixture
+def context(
+    browser: Browser, request: pytest.FixtureRequest, checkout: Path
+) -> Iterator[Callable[..., BrowserContext]]:
+    """`context()`: a browser profile of its own. Of a failed test all its pages are pictured."""
+    expect.set_options(timeout=PATIENCE_MS)
+    contexts: list[BrowserContext] = []
+
+    def context(**options: Any) -> BrowserContext:
+        options = {"viewport": {"width": 1320, "height": 860}, **options}
+        contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(PATIENCE_MS)
+        return contexts[-1]
+
+    yield context
+    if getattr(request.node, "failed", False):
+        folder = checkout / "test-results"
+        folder.mkdir(exist_ok=True)
+        pages = [page for each in contexts for page in each.pages]
+        for number, page in enumerate(pages):
+            page.screenshot(path=folder / f"{request.node.name}-{number}.png")
+    for each in contexts:
+        each.close()
+
+
+@pytest.fixture
+def window(context: Callable[..., BrowserContext]) -> Iterator[Callable[..., Window]]:
+    """`window()`: a window in a profile of its own, or in a given one. None may throw."""
+    windows: list[Window] = []
+
+    def window(profile: BrowserContext | None = None, **options: Any) -> Window:
+        windows.append(Window((profile or context(**options)).new_page()))
+        return windows[-1]
+
+    yield window
+    assert [error for each in windows for error in each.errors] == []
+
+
+@pytest.fixture
+def names() -> Callable[[str], str]:
+    """`names("Ada")`: a name that no other test uses; people and rooms outlive a test."""
+    number = next(_numbers)
+    return lambda name: f"{name} {number:02}"
+
+
+@pytest.fixture
+def two(
+    demo: Command, window: Callable[..., Window], names: Callable[[str], str]
+) -> tuple[Window, Window]:
+    """Ada and Grace, in two profiles, in a room of their own."""
+    base = demo.urls["App"]
+    ada, grace = window(), window()
+    form = {"name": names("Room"), "csrf_token": ada.sit(base, names("Ada"))}
+    room = ada.page.request.post(f"{base}/u/0/rooms", form=form)
+    assert room.ok
+    grace.sit(base, names("Grace"))
+    for each in (ada, grace):
+        each.page.goto(room.url)
+    for each in (ada, grace):
+        each.ready()
+        expect(each.people).to_have_count(2)
+    return ada, grace
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        item.failed = True
+    return report

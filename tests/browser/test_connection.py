@@ -1,0 +1,234 @@
+"""What the page says and does while servers and networks come and go; through the official SDK,
+because then the embedded server is a process of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+CREDENTIALS = ("7", "some-key", "some-secret")
+
+
+@dataclass
+class Pair:
+    """A demo with provider pusher, and the server that it takes for Pusher's."""
+
+    demo: object
+    server: object
+    room: str
+
+    @property
+    def base(self) -> str:
+        return self.demo.urls["App"]
+
+
+@pytest.fixture(params=["section", "url"])
+def settings(request: pytest.FixtureRequest) -> Callable[[int], dict[str, str]]:
+    """How the demo is pointed at a port: by our own names, or by the vendor's URL."""
+    app_id, key, secret = CREDENTIALS
+
+    def section(port: int) -> dict[str, str]:
+        return {
+            "REALTIME_PUSHER__APP_ID": app_id,
+            "REALTIME_PUSHER__KEYS": f"{key}:{secret}",
+            "REALTIME_PUSHER__HOST": "127.0.0.1",
+            "REALTIME_PUSHER__PORT": str(port),
+            "REALTIME_PUSHER__TLS": "false",
+        }
+
+    def url(port: int) -> dict[str, str]:
+        address = f"http://{key}:{secret}@127.0.0.1:{port}/apps/{app_id}"
+        return {"PUSHER_URL": address, "PUSHER_CLUSTER": "eu"}
+
+    return {"section": section, "url": url}[request.param]
+
+
+@pytest.fixture
+def start_pair(run, free_port, tmp_path: Path, names) -> Callable[..., Pair]:
+    def start_pair(settings: Callable[[int], dict[str, str]]) -> Pair:
+        port, app_port = free_port(), free_port()
+        server = run("serve", "--port", str(port), "--app", ":".join(CREDENTIALS))
+        demo = run(
+            "demo",
+            "--port",
+            str(app_port),
+            DEMO_DB=str(tmp_path / "demo.sqlite3"),
+            REALTIME_PROVIDER="pusher",
+            **settings(port),
+        )
+        return Pair(demo, server, "Lobby")
+
+    return start_pair
+
+
+@pytest.fixture
+def pair(start_pair) -> Pair:
+    app_id, key, secret = CREDENTIALS
+    return start_pair(
+        lambda port: {"PUSHER_URL": f"http://{key}:{secret}@127.0.0.1:{port}/apps/{app_id}"}
+    )
+
+
+@pytest.fixture
+def both(pair: Pair, window):
+    """Ada and Grace in the lobby of that demo."""
+    windows = window(), window()
+    for each, name in zip(windows, ("Ada", "Grace"), strict=True):
+        each.sit(pair.base, name)
+        each.page.goto(pair.base)
+    for each in windows:
+        each.ready()
+        expect(each.people).to_have_count(2)
+    return windows
+
+
+def shows(window, state: str) -> None:
+    expect(window.state).to_have_attribute("data-state", re.compile(f"^(?:{state})$"))
+
+
+def test_the_same_demo_runs_through_the_official_sdk(start_pair, settings, window) -> None:
+    pair = start_pair(settings)
+    ada = window().join(pair.base, "Ada")
+    grace = window().join(pair.base, "Grace")
+    expect(ada.locator(".facts")).to_contain_text("pusher")
+    ada.say("Hello Grace")
+    grace.sees("Hello Grace")
+    grace.box.press_sequentially("Hello @ada")
+    expect(ada.typing).to_have_text("Grace is typing")
+    grace.box.press("Enter")
+    ada.sees("Hello @ada")
+    expect(ada.bell).to_have_accessible_name("Notifications, 1 unread")
+    expect(ada.people).to_have_count(2)
+    page = ada.page.content() + ada.page.request.get(f"{pair.base}/realtime/config").text()
+    assert CREDENTIALS[2] not in page
+    assert "some-key" in page
+
+
+def test_a_restart_of_the_server_is_shown_and_nothing_is_missed(both, pair) -> None:
+    ada, grace = both
+    ada.say("Before")
+    grace.sees("Before")
+    pair.server.stop()
+    for each in both:
+        shows(each, "reconnecting")
+    expect(ada.notice).to_contain_text("Nothing arrives live just now")
+    grace.say("While it was away")
+    grace.sees("While it was away")
+    expect(grace.locator(".message.pending, .message.failed")).to_have_count(0)
+    expect(ada.words("While it was away")).to_have_count(0)
+    pair.server.start()
+    for each in both:
+        shows(each, "connected")
+    ada.sees("While it was away")
+    expect(ada.notice).to_be_empty()
+    for each in both:
+        expect(each.people).to_have_count(2)
+    ada.say("Back again")
+    grace.sees("Back again")
+    assert ada.locator("#messages .words").all_text_contents() == [
+        "Before",
+        "While it was away",
+        "Back again",
+    ]
+
+
+def test_offline_and_online_again(both) -> None:
+    ada, grace = both
+    ada.context.set_offline(True)
+    shows(ada, "offline")
+    grace.say("Can you hear me, @ada?")
+    grace.sees("Can you hear me, @ada?")
+    ada.say("Into the void")
+    expect(ada.locator(".message.failed")).to_contain_text("Not sent")
+    ada.context.set_offline(False)
+    shows(ada, "connected")
+    ada.sees("Can you hear me, @ada?")
+    expect(ada.bell).to_have_accessible_name("Notifications, 1 unread")
+    expect(ada.locator(".message.pending, .message.failed")).to_have_count(0)
+    grace.sees("Into the void")
+
+
+def test_a_message_that_the_application_did_not_take_can_be_sent_again(both, pair) -> None:
+    ada, grace = both
+    pair.demo.stop()
+    ada.say("Anybody there?")
+    failed = ada.locator(".message.failed")
+    expect(failed).to_contain_text("Not sent. The server does not answer.")
+    failed.get_by_role("button", name="Retry").click()
+    expect(failed).to_contain_text("Not sent")
+    pair.demo.start()
+    failed.get_by_role("button", name="Retry").click()
+    expect(failed).to_have_count(0)
+    grace.sees("Anybody there?")
+    ada.reload()
+    ada.ready().sees("Anybody there?")
+
+
+def test_an_answer_that_got_lost_makes_no_second_message(both) -> None:
+    ada, grace = both
+
+    def lose(route) -> None:
+        route.fetch()
+        route.abort()
+
+    ada.page.route("**/messages", lose)
+    ada.say("Once")
+    grace.sees("Once")
+    expect(ada.locator(".message.failed")).to_have_count(1)
+    ada.page.unroute("**/messages")
+    ada.get_by_role("button", name="Retry").click()
+    expect(ada.locator(".message.failed, .message.pending")).to_have_count(0)
+    for each in both:
+        each.reload()
+        each.ready().sees("Once")
+
+
+def test_a_refused_message_goes_back_into_the_box(both) -> None:
+    ada, _grace = both
+    refusal = {"status": 400, "json": {"error": "A message needs manners."}}
+    ada.page.route("**/messages", lambda route: route.fulfill(**refusal))
+    ada.say("Rude")
+    failed = ada.locator(".message.failed")
+    expect(failed).to_contain_text("A message needs manners.")
+    assert failed.get_by_role("button").all_text_contents() == ["Discard"]
+    failed.get_by_role("button", name="Discard").click()
+    expect(failed).to_have_count(0)
+    expect(ada.box).to_have_value("Rude")
+    expect(ada.box).to_be_focused()
+
+
+def test_leaving_in_one_window_is_said_in_the_other(both, window) -> None:
+    ada, _grace = both
+    second = window(ada.context)
+    second.goto(ada.url)
+    second.ready()
+    second.get_by_role("button", name="Ada: your menu").click()
+    second.get_by_role("button", name="Leave").click()
+    expect(second.get_by_label("Your name")).to_be_visible()
+    ada.say("Still me?")
+    expect(ada.locator(".message.failed")).to_contain_text("Pick a name again")
+
+
+def test_without_anything_to_connect_to_the_page_says_so(run, window, tmp_path: Path) -> None:
+    demo = run(
+        "demo",
+        DEMO_DB=str(tmp_path / "demo.sqlite3"),
+        PORT="0",
+        REALTIME_PROVIDER="log",
+    )
+    ada = window()
+    ada.sit(demo.urls["App"], "Ada")
+    ada.page.goto(demo.urls["App"])
+    shows(ada, "failed")
+    expect(ada.notice).to_contain_text("nothing that a browser can connect to")
+    ada.say("To whom it may concern")
+    expect(ada.locator(".message.pending, .message.failed")).to_have_count(0)
+    ada.reload()
+    ada.sees("To whom it may concern")
