@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakSet
@@ -15,6 +16,7 @@ from weakref import WeakSet
 from realtime_kit.authorization import Grant, Rules, user_id_of
 from realtime_kit.background import Worker
 from realtime_kit.channels import Converter, kind_of, user_channel
+from realtime_kit.disclosure import gives_away
 from realtime_kit.errors import (
     ConfigurationError,
     Denied,
@@ -407,8 +409,7 @@ class Realtime:
             "events": None,
             "client": client,
         }
-        secrets = set(_secrets_in(self.settings))
-        if any(_gives_away(text, secrets) for text in _texts_in(config)):
+        if gives_away(config, self.settings):
             raise ConfigurationError(
                 "a secret stands where /config would publish it: check the keys and public hosts"
             )
@@ -437,37 +438,6 @@ def _settled(text: str, event: Event) -> Any:
     return event.data if isinstance(event.data, str) else json.loads(text)
 
 
-def _secrets_in(value: object) -> Iterator[str]:
-    """Every secret in a settings tree; of `KEY:SECRET` in one, both the whole and the secret."""
-    if hasattr(value, "get_secret_value"):
-        whole = value.get_secret_value()
-        yield from filter(None, {whole, whole.rpartition(":")[2]})
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from _secrets_in(item)
-    elif hasattr(value, "secret"):
-        yield from _secrets_in(value.secret)
-    elif hasattr(value, "__dict__"):
-        for item in vars(value).values():
-            yield from _secrets_in(item)
-
-
-def _texts_in(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts_in(item)
-
-
-def _gives_away(text: str, secrets: Iterable[str]) -> bool:
-    # A short secret, such as a test's, may stand inside of a word by chance.
-    return any(secret == text or (len(secret) >= 8 and secret in text) for secret in secrets)
-
-
 _instances: WeakSet[Realtime] = WeakSet()
 
 
@@ -477,9 +447,10 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
+    deadline = time.monotonic() + EXIT_SECONDS
     for instance in list(_instances):
-        if not instance.flush(EXIT_SECONDS):
-            logger.error("background calls were lost: not sent within %s s of exit", EXIT_SECONDS)
+        if not instance.flush(max(0.0, deadline - time.monotonic())):
+            logger.error("background calls were lost: not sent within %g s of exit", EXIT_SECONDS)
 
 
 atexit.register(_at_exit)

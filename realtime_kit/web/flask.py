@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
-from realtime_kit.authorization import ChannelRule
 from realtime_kit.errors import (
     ConfigurationError,
     ProviderError,
@@ -21,10 +19,10 @@ from realtime_kit.providers.channels_protocol import is_socket_id
 from realtime_kit.realtime import Channels, Converters, OnError, Realtime, UserId
 from realtime_kit.settings import RealtimeSettings
 from realtime_kit.web import endpoints
+from realtime_kit.web.flask_commands import list_channels
 from realtime_kit.web.http import MAX_BODY, HttpRequest
 
 try:
-    import click
     from blinker import Namespace
     from flask import (
         Blueprint,
@@ -241,7 +239,7 @@ class FlaskRealtime:
                 provide_automatic_options=False,
             )
         blueprint.url_value_preprocessor(_exempt_from_csrf)
-        blueprint.cli.command("channels")(_list_channels)
+        blueprint.cli.command("channels")(list_channels)
         return blueprint
 
     def _view(self, endpoint: str, path: str, prefix: str) -> Callable[..., Response]:
@@ -373,7 +371,7 @@ def _check_csrf() -> None:
         csrf.protect()
 
 
-# --- templates and commands -----------------------------------------------------------------
+# --- templates ------------------------------------------------------------------------------
 
 
 def realtime_script(nonce: str | None = None) -> Markup:
@@ -386,41 +384,3 @@ def realtime_script(nonce: str | None = None) -> Markup:
         htmlsafe_json_dumps(url_for("realtime.client", rest="realtime.js")),
         htmlsafe_json_dumps(url_for("realtime.config")),
     )
-
-
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each rule.")
-def _list_channels(as_json: bool) -> None:
-    """The channel rules, in the order in which they are asked."""
-    rules = [_describe(rule) for rule in current_app.extensions[EXTENSION].rules]
-    if as_json:
-        for rule in rules:
-            click.echo(json.dumps(rule, default=repr))
-        return
-    if not rules:
-        click.echo("no channel rules: nobody may subscribe to private or presence channels")
-        return
-    columns = ("pattern", "kind", "rule", "guests", "options")
-    rows = [columns, *([_cell(rule[column]) for column in columns] for rule in rules)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
-
-
-def _describe(rule: ChannelRule) -> dict[str, Any]:
-    function = rule.function
-    return {
-        "pattern": rule.pattern.text,
-        "kind": rule.pattern.kind.name.lower().replace("_", "-"),
-        "rule": f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}",
-        "guests": rule.guests,
-        "options": dict(rule.options),
-    }
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={option!r}" for name, option in value.items()) or "-"
-    return str(value)

@@ -59,3 +59,21 @@ def test_an_import_loads_only_what_it_needs(statement, absent):
         timeout=60,
     )
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("missing", ["flask", "blinker", "markupsafe"])
+def test_without_flask_the_extension_says_what_to_install(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; import realtime_kit.flask"
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert (
+        run.stderr.strip()
+        .splitlines()[-1]
+        .endswith("FlaskRealtime needs an extra: pip install 'realtime-kit[flask]'")
+    )
