@@ -345,7 +345,7 @@ def test_tls(serve, tmp_path):
 # --- the end --------------------------------------------------------------------------------
 
 
-def test_stop_sends_everybody_away_to_come_back(app, until, caplog):
+def test_stop_sends_everybody_away_to_come_back(app, caplog):
     with running(LocalServer([app], port=0)) as server:
         clients = [
             websocket.create_connection(
@@ -369,7 +369,8 @@ def test_stop_sends_everybody_away_to_come_back(app, until, caplog):
             thread.start()
     for thread in threads:
         thread.join(5)
-    assert ends == [(4200, websocket.ABNF.OPCODE_CLOSE, 4200)] * 3
+    assert ends == [(4200, websocket.ABNF.OPCODE_CLOSE, 1001)] * 3
+    assert not caplog.messages
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=1)
 

@@ -100,9 +100,21 @@ class ClientSocket:
                 self._after("authorization", self._bounds.authorization, self._check_authorized)
 
     def refuse(self, code: int, message: str) -> None:
-        """Say both what clients read: some know only the error, some only the close code."""
-        self._perform_and_log(Send(frames.error(message, code)))
+        """End a client that does what it must not, with a log line. It is told by the error and by
+        the close code: some clients know only the one."""
+        frame = frames.error(message, code)
+        self._log(frame)
+        self._write(text_frame(frame))
         self.close(code, message)
+
+    def send_away(self, message: str) -> None:
+        """The server ends: the client is to come back.
+
+        Code 1001 makes pusher-js try again in a second. 4200 would make it try at once, and after a
+        refused attempt it waits for fifteen; but those that only read errors know no 1001.
+        """
+        self._write(text_frame(frames.error(message, 4200)))
+        self.close(1001, message)
 
     async def serve(self) -> None:
         """Read until the client is gone; then tell those who knew it."""
@@ -169,10 +181,13 @@ class ClientSocket:
 
     def _perform_and_log(self, effect: Effect) -> Any:
         if isinstance(effect, Send) and effect.frame.startswith(_ERROR):
-            self._errors += 1
-            if self._errors <= _LOGGED_ERRORS:  # nobody fills a disk with bad frames
-                _log.warning("%s: %.400s", self.id, effect.frame)
+            self._log(effect.frame)
         return self._perform(effect)
+
+    def _log(self, what: str) -> None:
+        self._errors += 1
+        if self._errors <= _LOGGED_ERRORS:  # nobody fills a disk with bad frames
+            _log.warning("%s: %.400s", self.id, what)
 
     def _refuse(self, effect: Effect) -> None:
         """Before there is an app there is nothing to do but to refuse."""

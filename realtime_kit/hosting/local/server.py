@@ -122,7 +122,7 @@ class LocalServer:
             return
         self._listener.close()
         for client in list(self._clients):
-            client.refuse(4200, "Server is going away, please reconnect")
+            client.send_away("Server is going away, please reconnect")
         self._http.pre_shutdown()
         await self._http.shutdown(self._bounds.close + 1)
         await self._listener.wait_closed()
