@@ -129,10 +129,7 @@ class FlaskRealtime:
     @property
     def realtime(self) -> Realtime:
         """The current app's; needs an application context, like all calls below."""
-        found = current_app.extensions.get(EXTENSION)
-        if found is None:
-            raise ConfigurationError(f"app {current_app.name!r} needs FlaskRealtime.init_app(app)")
-        return cast(Realtime, found)
+        return _realtime_of(_behind(current_app))
 
     @property
     def settings(self) -> RealtimeSettings:
@@ -249,7 +246,7 @@ class FlaskRealtime:
             if endpoint == "trigger":
                 _check_csrf()
             answer = endpoints.dispatch(
-                app.extensions[EXTENSION],
+                _realtime_of(app),
                 _request(asked, path + rest, prefix),
                 self._load_user,
                 debug=app.debug,
@@ -290,6 +287,16 @@ class _AppRealtime(Realtime):
     def _record(self, error: ProviderError, events: Sequence[Event]) -> None:
         super()._record(error, events)
         realtime_failed.send(self._app, error=error, events=events)
+
+
+def _realtime_of(app: Flask) -> Realtime:
+    found: Realtime | None = app.extensions.get(EXTENSION)
+    if found is None:
+        raise ConfigurationError(f"app {app.name!r} needs FlaskRealtime.init_app(app)")
+    if not isinstance(found, _AppRealtime):  # one that was given, and knows no modes
+        development = app.debug or app.testing
+        found.settings.check_credentials(provider=found.provider.name, development=development)
+    return found
 
 
 def _behind(proxy: T) -> T:

@@ -159,6 +159,15 @@ class TestSettings:
         app.config["PROPAGATE_EXCEPTIONS"] = False
         assert app.test_client().get("/realtime/config").status_code == 500
 
+    def test_nor_with_a_realtime_of_one_s_own(self):
+        app = Flask(__name__)
+        rt = FlaskRealtime(app, Realtime())
+        app.testing = app.debug = False
+        with app.app_context(), pytest.raises(ConfigurationError, match="REALTIME_LOCAL__KEYS"):
+            rt.trigger("a", "e", {})
+        app.debug = True
+        assert app.test_client().get("/realtime/config").status_code == 200
+
     def test_one_s_own_credentials_in_production(self):
         app = Flask(__name__)
         app.config["REALTIME_LOCAL__KEYS"] = "own-key:own-secret"
