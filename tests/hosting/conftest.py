@@ -175,6 +175,12 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def clock_class() -> type[Clock]:
+    """For tests that need a clock for each example."""
+    return Clock
+
+
 @pytest.fixture
 def app() -> App:
     return APP

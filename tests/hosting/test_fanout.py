@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from realtime_kit.hosting.local.fanout import MANY, MAX_BYTES, MAX_WAIT, Fanout
 
@@ -168,3 +170,44 @@ def test_a_dead_socket_does_not_keep_a_frame_from_the_others(fanout, clock):
     fanout.send(b"b", "1.1")
     assert before.received == b"a"
     assert after.received == b"ab"
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("send"), st.none() | st.integers(0, MANY + 3)),
+            st.tuples(st.just("add"), st.none()),
+            st.tuples(st.just("remove"), st.integers(0, MANY + 3)),
+            st.tuples(st.just("pass"), st.sampled_from([0.0, 0.0001, 0.005, 0.03])),
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_happens_everybody_gets_exactly_their_own_in_order(clock_class, steps):
+    clock = clock_class()
+    fanout = Fanout(clock, clock.call_later)
+    sinks = fill(fanout, clock, MANY + 2, cost=0.00005)
+    expected = [b""] * len(sinks)
+    here = set(range(len(sinks)))
+    for number, (what, detail) in enumerate(steps):
+        if what == "send":
+            frame = b"%d;" % number
+            fanout.send(frame, None if detail is None else f"1.{detail}")
+            for each in here - {detail}:
+                expected[each] += frame
+        elif what == "add":
+            sinks.append(Sink())
+            expected.append(b"")
+            here.add(len(sinks) - 1)
+            fanout.add(f"1.{len(sinks) - 1}", sinks[-1].write)
+        elif what == "remove" and detail in here:
+            here.remove(detail)
+            fanout.remove(f"1.{detail}")
+        elif what == "pass":
+            clock.advance(detail)
+    clock.advance(1)
+    for each, sink in enumerate(sinks):
+        if each in here:
+            assert sink.received == expected[each]
+        else:  # who left is not waited for
+            assert expected[each].startswith(sink.received)

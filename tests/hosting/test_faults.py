@@ -224,15 +224,39 @@ def test_random_json_never_ends_a_connection(site, witnessed, randomness):
     client.close()
 
 
-def test_connections_cut_at_every_byte_are_forgotten(site, witnessed):
-    whole = HANDSHAKE + frame(b'{"event":"pusher:subscribe","data":{"channel":"news"}}')
-    for length in range(1, len(whole), 5):
-        raw = socket.create_connection(("127.0.0.1", site.port), timeout=5)
-        # Without lingering: the server sees a reset rather than an end.
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raw.sendall(whole[:length])
-        raw.close()
+@pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
+def test_connections_cut_at_every_byte_are_forgotten(site, witnessed, caplog, reset):
+    subscribe = frame(b'{"event":"pusher:subscribe","data":{"channel":"news"}}')
+    publish = b"POST /apps/42/events?auth_key=x HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{}"
+    for whole in (HANDSHAKE + subscribe, publish):
+        for length in range(1, len(whole), 5):
+            with socket.create_connection(("127.0.0.1", site.port), timeout=5) as raw:
+                if reset:
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                raw.sendall(whole[:length])
     witnessed()
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /%zz?\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://[bad HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /apps/42/events HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /apps/42/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /apps/42/events HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n"
+        b"Content-Length: 5\r\n\r\nabcde",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+    ],
+    ids=["query", "host", "negative length", "chunk", "not gzip", "long header"],
+)
+def test_bad_requests_get_a_400_and_one_line(site, witnessed, caplog, request_):
+    with socket.create_connection(("127.0.0.1", site.port), timeout=5) as raw:
+        raw.sendall(request_)
+        assert b" 400 " in raw.recv(100)
+    assert len(caplog.records) == 1
+    assert caplog.records[0].exc_info is None
 
 
 def test_a_frame_that_comes_byte_by_byte_is_read(site, raw, witnessed):

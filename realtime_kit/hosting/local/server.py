@@ -220,11 +220,13 @@ class _Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        if status >= 500:
+        gone = isinstance(exc, ConnectionError)
+        if status >= 500 and not gone and not isinstance(exc, web.RequestPayloadError):
             return super().handle_error(request, status, exc, message)
-        # What is not HTTP deserves a line, not a traceback.
-        _log.warning("bad request: %.200s", (message or repr(exc)).partition("\n")[0])
-        answer = _text(status, "400 BAD REQUEST")
+        # What is not HTTP deserves a line and no traceback; who left in the middle, not even that.
+        level = logging.DEBUG if gone else logging.WARNING
+        _log.log(level, "bad request: %.200s", (message or repr(exc)).partition("\n")[0])
+        answer = _text(400, "400 BAD REQUEST")
         answer.force_close()
         return answer
 
