@@ -1,4 +1,3 @@
-// What is asked of the application: config, channel authorization, sign-in.
 import { backoff } from "./backoff.js";
 import { RealtimeError } from "./events.js";
 
@@ -13,9 +12,9 @@ export function requester({ base, headers, credentials, fetch }) {
     if (json) all.set("Content-Type", "application/json");
     const body = json ? JSON.stringify(json) : form && new URLSearchParams(form);
     const method = body ? "POST" : "GET";
-    // Following a redirect to a login page would end as a puzzling parse error.
-    const redirect = "manual";
-    return fetch(new URL(path, base).href, { method, headers: all, body, credentials, redirect, signal });
+    const redirect = "manual"; // one to a login page would end as a puzzling parse error
+    const init = { method, headers: all, body, credentials, redirect, signal };
+    return fetch(new URL(path, base).href, init);
   }
 
   return async function request(path, options) {
@@ -28,12 +27,13 @@ export function requester({ base, headers, credentials, fetch }) {
       let response = await send(path, options, abort.signal, false);
       if (response.status === 401) response = await send(path, options, abort.signal, true);
       if (response.status === 200) return await response.json();
-      throw refusal(path, response.status, response.headers.get("Retry-After"));
+      throw refusal(path, response, { retryAfter: response.headers.get("Retry-After") * 1000 });
     } catch (cause) {
       if (cause instanceof RealtimeError) throw cause;
       const transient = !(cause instanceof SyntaxError);
+      const code = transient ? "request_failed" : "bad_answer";
       const why = abort.signal.aborted ? "no answer in time" : cause.message;
-      throw new RealtimeError(transient ? "request_failed" : "bad_answer", `${path}: ${why}`, { transient, cause });
+      throw new RealtimeError(code, `${path}: ${why}`, { transient, cause });
     } finally {
       clearTimeout(timer);
       options.signal.removeEventListener("abort", stop);
@@ -41,16 +41,16 @@ export function requester({ base, headers, credentials, fetch }) {
   };
 }
 
-function refusal(what, status, retryAfter, channel) {
+function refusal(what, { status, explain, error }, details) {
   const transient = status >= 500 || status === 408 || status === 429;
   let code = transient ? "request_failed" : "bad_answer";
   if (status === 403) code = "denied";
-  if (status === 401 || status < 400) code = "unauthorized"; // a redirect: to a login page
-  const details = { status, transient, retryAfter: retryAfter * 1000, channel };
-  return new RealtimeError(code, `${what}: answered ${status || "a redirect"}`, details);
+  if (status === 401 || status < 400) code = "unauthorized";
+  const why = explain ?? error ?? `answered ${status || "a redirect"}`;
+  return new RealtimeError(code, `${what}: ${why}`, { status, transient, ...details });
 }
 
-/** Runs `task` until it answers: what failed for the moment is reported and tried again later. */
+/** Runs `task` until it answers; what fails for the moment is reported and tried again. */
 export async function persist(task, { signal, report }) {
   for (let attempt = 0; ; attempt += 1) {
     try {
@@ -69,25 +69,25 @@ const sleep = (ms, signal) =>
     signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
   });
 
-/**
- * Makes `ask(name)` for one connection: the names of one tick go in one request, and each is
- * answered by one call of `answered(name, answer, error)`. `memory.token` is a token that the
- * application gave; it goes back with the next question.
- */
+/** Makes `ask(name)`: what is asked in one tick goes in one request. */
 export function authorizer({ path, socketId, request, memory, answered, ...life }) {
   const next = [];
   const asked = new Set();
 
   async function post(channels) {
     const json = { socket_id: socketId, channels, token: memory.token };
-    const answer = await persist(() => request(path, { json, ...life }), life).catch((failure) => ({ failure }));
+    const ask = () => request(path, { json, ...life });
+    const answer = await persist(ask, life).catch((failure) => ({ failure }));
     if (life.signal.aborted) return;
     memory.token = answer?.token ?? memory.token;
     for (const name of channels) {
       asked.delete(name);
       const entry = answer?.channels?.[name];
-      const isGranted = entry && !entry.status;
-      answered(name, entry, isGranted ? null : (answer?.failure ?? refusal(name, entry?.status ?? 404, 0, name)));
+      if (entry && !entry.status) answered(name, entry);
+      else {
+        const refused = refusal(name, entry ?? { error: "no answer" }, { channel: name });
+        answered(name, null, answer?.failure ?? refused);
+      }
     }
   }
 

@@ -55,6 +55,10 @@ export class Channel extends Stream {
     if (error) this.#fail(error);
   }
 
+  interrupt() {
+    if (this.state === "subscribed") this.become("subscribing");
+  }
+
   authorized(answer) {
     this.#secret = answer.shared_secret;
   }

@@ -39,7 +39,9 @@ export function keepConnected({ base, request, transports, WebSocket = globalThi
     become("connecting");
     try {
       config ??= await request(base, { signal });
-      if (!Array.isArray(config?.transports)) throw new RealtimeError("bad_answer", "the config names no transports");
+      if (!Array.isArray(config?.transports)) {
+        throw new RealtimeError("bad_answer", "the config names no transports");
+      }
       const cfg = { ...config, base, request, WebSocket };
       const transport = await pick(cfg);
       if (signal.aborted) return;
@@ -60,7 +62,7 @@ export function keepConnected({ base, request, transports, WebSocket = globalThi
       if (transport.supported(cfg)) return transport;
     }
     const hint = WebSocket ? "" : "; without a global WebSocket give connect({WebSocket})";
-    throw new RealtimeError("no_transport", `none of the transports [${cfg.transports}] works here${hint}`);
+    throw new RealtimeError("no_transport", `no transport of [${cfg.transports}] works here${hint}`);
   }
 
   function listen(mine) {
@@ -109,7 +111,8 @@ export function keepConnected({ base, request, transports, WebSocket = globalThi
   const check = () => session?.transport?.check?.();
   const wake = () => {
     if (state === "connected") check();
-    if (state === "waiting" || state === "offline") again(Math.max(0, attemptedAt + EAGER_MS - Date.now()));
+    if (state !== "waiting" && state !== "offline") return;
+    again(Math.max(0, attemptedAt + EAGER_MS - Date.now()));
   };
   const sleep = () => {
     drop();

@@ -9,7 +9,6 @@ export class RealtimeError extends Error {
   }
 }
 
-/** Named handlers, "*" for every name. One that throws never keeps the others from running. */
 export class Emitter {
   #entries = new Set();
 
@@ -19,7 +18,6 @@ export class Emitter {
     return () => void this.#entries.delete(entry);
   }
 
-  /** Whether anybody heard it. */
   emit(name, ...values) {
     let heard = false;
     for (const entry of [...this.#entries]) {
@@ -28,28 +26,26 @@ export class Emitter {
       try {
         entry.handler(...values);
       } catch (error) {
-        throwLater(error);
+        throwLater(error); // the other handlers are to run
       }
     }
     return heard;
   }
 }
 
-// To window.onerror and the console; in Node an uncaughtException.
 function throwLater(error) {
   if (globalThis.reportError) reportError(error);
   else setTimeout(() => { throw error; });
 }
 
-/** Events of one source, unwrapped, each id once. Handlers receive `(data, meta)`. */
+/** Events of one source, unwrapped, each id once. */
 export class Stream extends Emitter {
-  /** `{epoch, offset}` of the newest event that has one: where a resume starts. */
   position = null;
   #seen = new Set();
 
-  receive(event, raw, frameMeta = {}) {
+  receive(event, data, meta = {}) {
     // Never out of a whisper: other users could forge ids and offsets.
-    const { data, meta } = event.startsWith("client-") ? { data: raw, meta: frameMeta } : unwrap(raw, frameMeta);
+    if (!event.startsWith("client-")) ({ data, meta } = unwrap(data, meta));
     const { id, epoch, offset } = meta;
     if (offset !== undefined) this.position = { epoch, offset };
     if (id !== undefined) {
@@ -65,23 +61,20 @@ export class Stream extends Emitter {
   }
 }
 
-/**
- * Where a vendor carries data only, the ids ride inside: `{…object, _rk: {id, o, e, m}}`, or
- * `{_rk, d}` around data that is no object.
- */
+/** Where only data travels, the ids ride in it: {…object, _rk: {id, o, e, m}} or {_rk, d}. */
 export function unwrap(data, meta = {}) {
   if (!data?._rk) return { data, meta };
   const { _rk, ...rest } = data;
   const { id, o: offset, e: epoch, m: mutation } = _rk;
-  const wrapped = Object.keys(rest).join() === "d";
-  return { data: wrapped ? rest.d : rest, meta: { ...defined({ id, offset, epoch, mutation }), ...meta } };
+  const isWrapped = Object.keys(rest).join() === "d";
+  const ids = defined({ id, offset, epoch, mutation });
+  return { data: isWrapped ? rest.d : rest, meta: { ...ids, ...meta } };
 }
 
-/** Without the members that are undefined or null. */
 export const defined = (object) =>
   Object.fromEntries(Object.entries(object).filter(([, value]) => value != null));
 
-/** What a data string says as JSON; the string itself where it is none. */
+/** JSON, or the string itself where it is none. */
 export function decode(text) {
   try {
     return typeof text === "string" ? JSON.parse(text) : text;

@@ -143,7 +143,8 @@ export interface Members<Info = any> extends ReadonlyMap<string, Member<Info>> {
   on(event: "change", handler: (members: Members<Info>) => void): Off;
 }
 
-export interface PresenceChannel<Events extends EventMap = EventMap, Info = any> extends Channel<Events> {
+export interface PresenceChannel<Events extends EventMap = EventMap, Info = any>
+  extends Channel<Events> {
   readonly members: Members<Info>;
 }
 

@@ -26,20 +26,21 @@ class RealtimeClient {
   #failure;
   #reported;
 
-  constructor({ configUrl = "/realtime/config", ...options }) {
-    this.#options = {
-      base: resolve(configUrl),
-      headers: () => ({}),
-      credentials: "same-origin",
-      csrfToken: () => globalThis.document?.querySelector("meta[name=csrf-token]")?.content,
-      fetch: (...args) => globalThis.fetch(...args),
-      ...options,
-    };
+  constructor({
+    configUrl = "/realtime/config",
+    headers = () => ({}),
+    credentials = "same-origin",
+    csrfToken = () => globalThis.document?.querySelector("meta[name=csrf-token]")?.content,
+    fetch = (...args) => globalThis.fetch(...args),
+    ...options
+  }) {
+    const base = new URL(configUrl, page());
+    this.#options = { ...options, base, headers, credentials, csrfToken, fetch };
     this.#request = requester(this.#options);
     this.#connection = keepConnected({ ...this.#options, request: this.#request }, {
       state: (state, detail) => this.#changed(state, detail),
       opened: (session) => this.#opened(session),
-      dropped: () => this.channels.forEach((channel) => channel.state === "subscribed" && channel.become("subscribing")),
+      dropped: () => this.channels.forEach((channel) => channel.interrupt()),
       event: (...event) => this.#receive(...event),
       position: (name, position) => this.#on(name, (channel) => (channel.position = position)),
       denied: (name, error) => this.#on(name, (channel) => channel.become("denied", error)),
@@ -61,12 +62,12 @@ class RealtimeClient {
 
   subscribe(name) {
     if (this.state === "closed") throw new RealtimeError("closed", "this client is closed");
-    if (!NAME.test(name)) throw new RealtimeError("invalid_channel", `"${name}" cannot name a channel`);
+    if (!NAME.test(name)) throw new RealtimeError("invalid_channel", `"${name}" is no channel name`);
     let channel = this.channels.get(name);
     if (channel && channel.state !== "denied") return channel;
     const Kind = name.startsWith("presence-") ? PresenceChannel : Channel;
     channel ??= new Kind(name, {
-      publish: (event, data) => Boolean(this.#connection.session?.transport.publish?.(name, event, data)),
+      publish: (...event) => this.#connection.session.transport.publish?.(name, ...event) ?? false,
       leave: () => this.#leave(channel),
       report: (error, heard) => this.#report(error, heard),
       decrypt: this.#options.decrypt,
@@ -74,15 +75,15 @@ class RealtimeClient {
     this.channels.set(name, channel);
     channel.become("subscribing");
     const hopeless = this.#failure ?? undecryptable(name, this.#options);
+    if (!hopeless) this.#join(channel);
     // Later: the caller has yet to put on its onError.
-    if (hopeless) setTimeout(() => channel.state === "subscribing" && channel.become("denied", hopeless));
-    else this.#join(channel);
+    else setTimeout(() => channel.state === "subscribing" && channel.become("denied", hopeless));
     return channel;
   }
 
   fetch(input, init = {}) {
     const { base, credentials, csrfToken, fetch } = this.#options;
-    const url = resolve(input.url ?? input, base);
+    const url = new URL(input.url ?? input, page() ?? base);
     const headers = new Headers(init.headers ?? input.headers);
     const set = (name, value) => value && url.origin === base.origin && headers.set(name, value);
     set("X-Socket-ID", this.socketId);
@@ -131,7 +132,8 @@ class RealtimeClient {
     if (event === "pusher:signin_success") {
       this.user.data = decode(data.user_data);
       this.user.id = String(this.user.data.id);
-      this.#connection.session.transport.subscribe(USER_CHANNEL + this.user.id, null, this.user.position);
+      const { transport } = this.#connection.session;
+      transport.subscribe(USER_CHANNEL + this.user.id, null, this.user.position);
     } else if (event === "pusher:watchlist_events") {
       for (const { name, user_ids: ids } of data.events) this.watchlist.emit(name, ids);
     } else if (event === "pusher:error") {
@@ -161,7 +163,6 @@ class RealtimeClient {
 
   #answered(name, answer, error) {
     this.#on(name, (channel) => {
-      if (channel.state !== "subscribing") return;
       if (error) return channel.become("denied", error);
       channel.authorized(answer);
       this.#connection.session.transport.subscribe(name, answer, channel.position);
@@ -189,14 +190,9 @@ class RealtimeClient {
 
 function undecryptable(name, { decrypt }) {
   if (!isEncrypted(name) || decrypt) return;
-  return new RealtimeError("decrypt_required", `${name} is encrypted: give connect({decrypt}) what opens its events`, { channel: name });
+  const why = `${name} is encrypted: give connect({decrypt}) what opens its events`;
+  return new RealtimeError("decrypt_required", why, { channel: name });
 }
 
-// The page is read at each use: importing this module touches none, so servers and workers can.
-function resolve(url, base) {
-  try {
-    return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href ?? base);
-  } catch (cause) {
-    throw new TypeError(`${url} needs a page to be relative to; elsewhere it must be absolute`, { cause });
-  }
-}
+// Read at each use: importing this module touches no page, so servers and workers can.
+const page = () => globalThis.document?.baseURI ?? globalThis.location?.href;

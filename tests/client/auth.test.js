@@ -125,6 +125,13 @@ test("a denied channel says so; the others of the request are subscribed", async
   assert.deepEqual(messages, [1]);
 });
 
+test("while one develops, the message says which rule denied", async (t) => {
+  const server = new FakeServer();
+  server.grant = () => ({ status: 403, error: "denied", explain: "no rule matches private-a" });
+  const client = await server.connected(t);
+  await assert.rejects(client.subscribe("private-a").ready(), { code: "denied", message: "private-a: no rule matches private-a" });
+});
+
 test("a channel that was denied is not asked for again by a reconnection; one that was granted may be denied", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const server = new FakeServer();

@@ -4,6 +4,7 @@
  * `server.fetch` go into `connect()`.
  */
 import { connect } from "../../realtime_kit/client/realtime.js";
+import "../../realtime_kit/client/transports/socket.js"; // loaded, so that no test waits for the disk
 
 export const CONFIG_URL = "http://app.test/realtime/config";
 
@@ -18,14 +19,15 @@ export const CONFIG = {
   client: { socket: { key: "app-key", host: "ws.test", port: 6001, tls: false } },
 };
 
-/** Waits for what happens in promises and messages, none of which here takes time. */
+/** Waits for what happens in promises and messages; on a real clock, whatever timers are faked. */
 export async function until(condition, what = condition) {
-  for (let turn = 0; turn < 200; turn += 1) {
+  const deadline = performance.now() + 5000;
+  for (;;) {
     const value = condition();
     if (value) return value;
+    if (performance.now() > deadline) throw new Error(`never came: ${what}`);
     await new Promise(setImmediate);
   }
-  throw new Error(`never came: ${what}`);
 }
 
 /** Lets everything that is under way happen. */

@@ -1,8 +1,5 @@
-/**
- * The Pusher Channels protocol, version 7, over one WebSocket: providers local, pusher and aws.
- * One call of `open` is one connection; the client opens the next. Positions are not used: the
- * protocol has no resume. The interface is in transport.d.ts.
- */
+// The Pusher Channels protocol, version 7, over one WebSocket: providers local, pusher and aws.
+// It cannot resume, so positions are not used. The interface is told in transport.d.ts.
 import { decode, defined, RealtimeError } from "../events.js";
 
 const HANDSHAKE_MS = 15_000;
@@ -12,29 +9,28 @@ const ACTIVITY_S = 120;
 
 export const supported = ({ client, WebSocket }) => Boolean(client?.socket && WebSocket);
 
-function address({ key, cluster, host, port, path = "", tls = true }) {
+function address({ key, cluster, host, port, path, tls = true }) {
   host ||= cluster ? `ws-${cluster}.pusher.com` : globalThis.location?.hostname;
-  const url = new URL(`${tls ? "wss" : "ws"}://${host}${port ? `:${port}` : ""}`);
-  url.pathname = `${path.replace(/^\/?|\/$/g, "/")}app/${key}`;
-  url.search = "protocol=7&client=realtime-kit&version=1";
-  return url.href;
+  if (/:.*:/.test(host)) host = `[${host}]`;
+  const place = `${host}:${port || (tls ? 443 : 80)}/${path ?? ""}/app/${key}`.replace(/\/+/g, "/");
+  return `${tls ? "wss" : "ws"}://${place}?protocol=7&client=realtime-kit&version=1`;
 }
 
-/** "Connection closure" of the protocol: which codes end it, and how soon others may retry. */
+const hasRule = (code) => code >= 4000 && code < 4300;
+
+// "Connection closure" in the protocol: which codes end it, and how soon others may retry.
 function lost(code, message) {
-  const isCode = code >= 4000 && code < 4300;
-  const why = `${message || (isCode ? "closed by the server" : "connection lost")} (${code})`;
-  const kind = code >= 4000 && code < 4100 ? "refused" : "connection_lost";
-  const error = new RealtimeError(kind, why, { serverCode: code });
-  if (!isCode) return { error };
-  return { error, retry: kind !== "refused", wait: code < 4200 ? 1000 : 0 };
+  const retry = !(code >= 4000 && code < 4100);
+  const wait = hasRule(code) ? (code < 4200 ? 1000 : 0) : undefined;
+  const why = `${message || (hasRule(code) ? "closed by the server" : "connection lost")} (${code})`;
+  const error = new RealtimeError(retry ? "connection_lost" : "refused", why, { serverCode: code });
+  return { error, retry, wait };
 }
 
 export function open({ client: { socket: options }, WebSocket }, hooks) {
   const socket = new WebSocket(address(options));
   let silence = null; // ms until a ping; null before the handshake
-  let fault = null; // the last pusher:error that says how to go on: some hosts cannot close with it
-  let over = false;
+  let fault = null; // a pusher:error just before the close: some hosts cannot close with its code
   let timer;
 
   const arm = (ms, act) => {
@@ -48,41 +44,41 @@ export function open({ client: { socket: options }, WebSocket }, hooks) {
   };
   const ping = (ms) => {
     send("pusher:ping", {});
-    arm(ms, () => end({ ...lost(4201, "no pong"), retry: true }));
+    arm(ms, () => end(lost(4201, "no pong")));
   };
   function close() {
-    over = true;
     clearTimeout(timer);
-    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.onmessage = socket.onclose = null;
     socket.onerror = () => {}; // closing while connecting is an error event in Node
     socket.close(1000);
   }
   function end(detail) {
-    if (over) return;
     close();
     hooks.state("lost", detail);
   }
 
-  function receive({ event, channel = null, data: text, user_id: userId, id, offset, epoch, mutation }) {
+  function receive({ event, channel = null, data: text, user_id: userId, ...frame }) {
+    const { id, offset, epoch, mutation } = frame;
     const data = decode(text);
+    fault = null;
     if (event === "pusher:error") {
-      const { code, message } = data ?? {};
-      if (code >= 4000 && code < 4300) fault = lost(code, message);
-      if (silence === null) return end(fault ?? lost(code, message));
+      const loss = lost(data.code, data.message);
+      if (silence === null) return end(loss);
+      if (hasRule(data.code)) fault = loss;
     }
-    if (event === "pusher:connection_established") return established(data ?? {});
+    if (event === "pusher:connection_established") return established(data);
     if (event === "pusher:ping") return send("pusher:pong", {});
-    if (event === "pusher:pong" || silence === null) return;
+    if (event === "pusher:pong") return;
     if (event === "pusher:subscription_error") {
       const status = data?.status;
-      return hooks.denied(channel, new RealtimeError("denied", `${channel}: ${data?.error}`, { status }));
+      const error = new RealtimeError("denied", `${channel}: ${data?.error}`, { status, channel });
+      return hooks.denied(channel, error);
     }
     const name = event.replace("pusher_internal:", "pusher:");
     hooks.event(channel, name, data, defined({ id, offset, epoch, mutation, userId }));
   }
 
   function established({ socket_id: socketId, activity_timeout: theirs = ACTIVITY_S }) {
-    if (silence !== null) return;
     if (typeof socketId !== "string") return end(lost(1002, "the handshake names no socket id"));
     silence = Math.min(options.activityTimeout ?? theirs, theirs) * 1000;
     arm(silence, () => ping(PONG_MS));
@@ -98,15 +94,14 @@ export function open({ client: { socket: options }, WebSocket }, hooks) {
     }
   };
   socket.onclose = ({ code, reason }) => {
-    const own = lost(code, reason);
-    end("retry" in own ? own : (fault ?? own));
+    end((!hasRule(code) && fault) || lost(code, reason));
   };
   socket.onerror = () => {}; // onclose follows and says more
   arm(HANDSHAKE_MS, () => end(lost(1006, "no handshake")));
 
   return {
     subscribe(channel, auth) {
-      send("pusher:subscribe", { channel, ...defined({ auth: auth?.auth, channel_data: auth?.channel_data }) });
+      send("pusher:subscribe", { channel, auth: auth?.auth, channel_data: auth?.channel_data });
     },
     unsubscribe(channel) {
       send("pusher:unsubscribe", { channel });

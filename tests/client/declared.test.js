@@ -1,0 +1,58 @@
+// The declarations are written by hand: what they name is there at run time, and the other way round.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import ts from "typescript";
+import * as backoffModule from "../../realtime_kit/client/backoff.js";
+import * as realtimeModule from "../../realtime_kit/client/realtime.js";
+import * as socketModule from "../../realtime_kit/client/transports/socket.js";
+import { FakeServer } from "./fake.js";
+
+function declarations(path) {
+  const file = fileURLToPath(new URL(`../../realtime_kit/client/${path}`, import.meta.url));
+  const program = ts.createProgram([file], { noLib: true, module: ts.ModuleKind.ESNext });
+  const checker = program.getTypeChecker();
+  const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(file)));
+  const values = exported.filter(({ flags }) => flags & ts.SymbolFlags.Value).map(({ name }) => name);
+  const members = (name) => {
+    const type = checker.getDeclaredTypeOfSymbol(exported.find((symbol) => symbol.name === name));
+    return type.getProperties().map((symbol) => symbol.name);
+  };
+  return { values: values.sort(), members };
+}
+
+test("each module exports what its declarations say", () => {
+  for (const [path, module] of [
+    ["realtime.d.ts", realtimeModule],
+    ["backoff.d.ts", backoffModule],
+    ["transports/socket.d.ts", socketModule],
+  ]) {
+    assert.deepEqual(declarations(path).values, Object.keys(module).sort(), path);
+  }
+});
+
+test("the objects have every declared member", async (t) => {
+  const { members } = declarations("realtime.d.ts");
+  const client = new FakeServer().connect(t);
+  const presence = client.subscribe("presence-a");
+  for (const [name, object] of [
+    ["RealtimeClient", client],
+    ["Channel", client.subscribe("a")],
+    ["PresenceChannel", presence],
+    ["Members", presence.members],
+    ["User", client.user],
+    ["Watchlist", client.watchlist],
+  ]) {
+    const declared = members(name);
+    assert.ok(declared.length > 0, name);
+    for (const member of declared) assert.ok(member in object, `${name}.${member}`);
+  }
+});
+
+test("a socket connection has every declared member of a transport", (t) => {
+  const { members } = declarations("transports/transport.d.ts");
+  const server = new FakeServer();
+  const connection = socketModule.open({ ...server.config, WebSocket: server.WebSocket }, {});
+  t.after(() => connection.close());
+  assert.deepEqual(Object.keys(connection).sort(), members("Transport").sort());
+});

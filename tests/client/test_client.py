@@ -1,0 +1,180 @@
+"""The browser client: Node's own runner over its test files, its declarations, its size."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+CLIENT = Path(__file__).parents[2] / "realtime_kit" / "client"
+LIVE = HERE / "live.test.js"
+FILES = sorted(set(HERE.glob("*.test.js")) - {LIVE})
+TRANSPORTS = sorted((CLIENT / "transports").glob("*.js"))
+
+MASTER_KEY = base64.b64encode(b"k" * 32).decode()
+CORE_BYTES = 8_000
+TRANSPORT_BYTES = 2_000
+
+
+def run_node(*command: str, cwd: Path, **environ: str) -> None:
+    ended = subprocess.run(
+        ["node", "--no-warnings", *command],
+        cwd=cwd,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    if ended.returncode:
+        pytest.fail(f"{ended.stdout}\n{ended.stderr}", pytrace=False)
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix(".test.js"))
+def test_node(path, checkout):
+    run_node("--test", "--test-reporter=spec", str(path), cwd=checkout)
+
+
+@pytest.mark.node
+def test_declarations_take_good_usage_and_refuse_bad(checkout):
+    run_node("node_modules/typescript/bin/tsc", "-p", str(HERE / "types"), cwd=checkout)
+
+
+# --- against the real thing -----------------------------------------------------------------
+
+
+@dataclass
+class User:
+    """Who asks, as header `X-User` says, and the orders that they may see."""
+
+    id: str
+    orders: set[int] = field(default_factory=lambda: {1, 2})
+
+
+@pytest.fixture
+def application() -> Iterator[str]:
+    """URL of a Flask application over a running embedded server. `POST /do/VERB` calls that method
+    of its realtime; `POST /forbid` takes an order away from a user."""
+    pytest.importorskip("flask")
+    pytest.importorskip("aiohttp")
+    from flask import Flask, request
+    from werkzeug.serving import make_server
+
+    from realtime_kit import Member, SignIn
+    from realtime_kit.flask import FlaskRealtime
+    from realtime_kit.testing.servers import serve
+
+    users = {name: User(name) for name in ("ada", "bob")}
+    with serve() as served:
+        app = Flask(__name__)
+        app.testing = True
+        app.config.update(served.environ)
+        app.config["REALTIME_LOCAL__ENCRYPTION_MASTER_KEY"] = MASTER_KEY
+        rt = FlaskRealtime(app)
+        rt.user_loader(lambda: users.get(request.headers.get("X-User", "")))
+        rt.channel_rule("private-orders-{id:int}")(lambda user, id: id in user.orders)
+        rt.channel_rule("private-encrypted-{room}")(lambda user, room: True)
+        rt.channel_rule("presence-room-{room}")(
+            lambda user, room: Member(user.id, {"name": user.id.title()})
+        )
+        rt.sign_in(lambda user: SignIn(user.id, {"name": user.id.title()}, watchlist=["bob"]))
+
+        @app.post("/do/<verb>")
+        def do(verb):
+            return {"done": repr(getattr(rt, verb)(**request.get_json()))}
+
+        @app.post("/forbid")
+        def forbid():
+            asked = request.get_json()
+            users[asked["user"]].orders.discard(asked["order"])
+            return {}
+
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever, name="application")
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+@pytest.mark.node
+def test_live(application, checkout):
+    run_node("--test", "--test-reporter=spec", str(LIVE), cwd=checkout, APPLICATION=application)
+
+
+# --- size -----------------------------------------------------------------------------------
+
+IMPORT = re.compile(r"""^(?:import|export)\b[^;]*?\bfrom\s+"(\./[^"]+)";""", re.MULTILINE)
+
+
+def static_imports(path: Path, found: dict[Path, str] | None = None) -> dict[Path, str]:
+    """The module and all that it loads before it runs, with their text."""
+    found = {} if found is None else found
+    if path not in found:
+        found[path] = path.read_text()
+        for name in IMPORT.findall(found[path]):
+            static_imports((path.parent / name).resolve(), found)
+    return found
+
+
+def gzipped(text: str) -> int:
+    return len(gzip.compress(text.encode(), 9, mtime=0))
+
+
+def test_the_core_fits_its_budget():
+    modules = static_imports(CLIENT / "realtime.js")
+    assert set(modules) == set(CLIENT.glob("*.js")), "every module of the core is counted"
+    size = gzipped("".join(modules.values()))
+    assert size <= CORE_BYTES, f"{size} bytes"
+
+
+@pytest.mark.parametrize("path", TRANSPORTS, ids=lambda path: path.stem)
+def test_each_transport_fits_its_budget(path):
+    size = gzipped(path.read_text())
+    assert size <= TRANSPORT_BYTES, f"{size} bytes"
+
+
+def test_it_depends_on_nothing():
+    package = json.loads((CLIENT / "package.json").read_text())
+    assert not [name for name in package if "ependencies" in name]
+    for path in CLIENT.rglob("*.js"):
+        bare = re.findall(r"""(?:from|import)\s*\(?\s*["']([^."'][^"']*)["']""", path.read_text())
+        assert not bare, f"{path.name} imports {bare}"
+
+
+# --- the manual -----------------------------------------------------------------------------
+
+EXAMPLE = re.compile(r"^```(js|ts)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SERVED = "/realtime/client/realtime.js"
+CLIENT_OF_EXAMPLES = f'import {{ connect }} from "{SERVED}";\nconst client = connect();\n'
+
+
+@pytest.mark.node
+def test_the_examples_of_the_manual_type_check(checkout, tmp_path):
+    examples = EXAMPLE.findall((checkout / "docs" / "client.md").read_text())
+    assert len(examples) > 8
+    for number, (language, code) in enumerate(examples):
+        whole = code if "import { connect }" in code else CLIENT_OF_EXAMPLES + code
+        path = tmp_path / f"example{number}.{language}"
+        path.write_text(whole.replace(SERVED, str(CLIENT / "realtime.js")))
+    options = json.loads((HERE / "types" / "tsconfig.json").read_text())["compilerOptions"]
+    options |= {"allowJs": True, "checkJs": True, "skipLibCheck": True}
+    options |= {
+        "paths": {"tweetnacl": [str(checkout / "node_modules" / "tweetnacl" / "nacl.d.ts")]}
+    }
+    config = tmp_path / "tsconfig.json"
+    config.write_text(json.dumps({"compilerOptions": options, "include": ["example*"]}))
+    run_node("node_modules/typescript/bin/tsc", "-p", str(config), cwd=checkout)
