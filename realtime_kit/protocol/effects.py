@@ -6,17 +6,20 @@ watchers of a user, `watchers_of`): they are subscribed and broadcast to like an
 listed or counted.
 
 Steps may interleave, also those of one connection, unless the driver runs each to its end. Two
-things are then the driver's to see to: a connection that was dropped stays so (`Subscribe` answers
-`new=False`, `SignIn` `accepted=False`), and a webhook that waited is still true when it is sent.
-What clients are told is the steps' own: each looks again after it spoke, until what it said last
-is so.
+things are then the driver's to see to. A connection that was dropped stays so: `Subscribe` answers
+`new=False`, `SignIn` `accepted=False`. And a `Notify` with a `cancel_key` may come late, so that it
+only says where to look: of the two states that a key has, such a driver remembers which it told
+last, and asks the registry which is so. What clients are told is the steps' own: each looks again
+after it spoke, until what it said last is so.
+
+Nobody changes an effect or an answer; they are not frozen because making one would cost six times
+as much, and a step makes several.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,7 +34,7 @@ def watchers_of(user_id: str) -> str:
 # --- the connection -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connect:
     """Write this connection's value. Answer: False if the app has `max_connections` already."""
 
@@ -42,14 +45,14 @@ class Connect:
 # --- frames ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """Send a frame to this connection. Answer: None."""
 
     frame: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Broadcast:
     """Send one frame, encoded once, to all subscribers of a channel. Answer: None.
 
@@ -61,7 +64,7 @@ class Broadcast:
     exclude: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Close:
     """End this connection, after what was sent before. Answer: None.
 
@@ -75,7 +78,7 @@ class Close:
 # --- subscriptions --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Joined:
     """`new`: was not subscribed before. `first_of_member`: the user's first connection here.
     `occupied`: the channel had no subscriber before. `count`: connections now subscribed.
@@ -88,7 +91,7 @@ class Joined:
     refused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Subscribe:
     """Subscribe this connection. Answer: `Joined`.
 
@@ -102,7 +105,7 @@ class Subscribe:
     max_members: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Left:
     """`existed`: was subscribed. `user_id`: the member that this subscription was.
     `last_of_member`: it was the user's last connection here. `vacated`: nobody is subscribed any
@@ -116,14 +119,14 @@ class Left:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Unsubscribe:
     """End this connection's subscription. Answer: `Left`."""
 
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dropped:
     """`left`: one `Left` for each subscription that there was, internal ones included.
     `signed_out`: the user whose last signed-in connection this was."""
@@ -132,15 +135,16 @@ class Dropped:
     signed_out: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Drop:
     """This connection is gone: end all it had. Answer: `Dropped`; empty the second time.
 
     A driver that fails half-way must answer the rest when it is asked again: a leave is never lost.
+    The same goes for `Unsubscribe`, whose failure ends the connection.
     """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Subscribed:
     """Is this connection subscribed? Answer: None, or the member's user id ("" if it has none)."""
 
@@ -150,7 +154,7 @@ class Subscribed:
 # --- users ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SignedIn:
     """`accepted`: False if the connection is already another user's; nothing was changed.
     `first`: the user's first signed-in connection. `online`: those of the watchlist who are."""
@@ -160,7 +164,7 @@ class SignedIn:
     online: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SignIn:
     """Make this connection the user's, and subscribe it to `watchers_of` each of `watchlist`.
 
@@ -172,7 +176,7 @@ class SignIn:
     watchlist: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Terminate:
     """Send `frame` to a user's connections and close them. Answer: None.
 
@@ -190,7 +194,7 @@ class Terminate:
 # --- state of channels ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChannelState:
     """A channel at one moment. `subscriptions` counts connections, `users` members."""
 
@@ -198,7 +202,7 @@ class ChannelState:
     users: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class QueryChannels:
     """All occupied channels whose name starts with `prefix`, internal ones left out.
     Answer: `Mapping[str, ChannelState]`."""
@@ -206,21 +210,21 @@ class QueryChannels:
     prefix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class QueryChannel:
     """One channel. Answer: `ChannelState`; zeros if nobody is there."""
 
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class QueryMembers:
     """The members of a presence channel. Answer: `Mapping[user_id, user_info JSON text | None]`."""
 
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class QueryPresent:
     """Which of these users are members of a presence channel; without one, which are signed in.
     Answer: `Mapping[user_id, user_info JSON text | None]`; of those signed in the ids count."""
@@ -229,7 +233,7 @@ class QueryPresent:
     channel: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cached:
     """The last event of a cache channel: its frame, and the seconds for which it still stands."""
 
@@ -237,14 +241,14 @@ class Cached:
     ttl: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CacheGet:
     """Answer: `Cached` or None."""
 
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CacheSet:
     """Keep the last event of a cache channel for `ttl` seconds. Answer: None."""
 
@@ -256,7 +260,7 @@ class CacheSet:
 # --- the rest -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Allow:
     """Take one token from a bucket of this connection, `rate` tokens a second, as many in store.
 
@@ -267,7 +271,7 @@ class Allow:
     rate: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Notify:
     """A webhook event for the application, in the provider's own shape. Answer: None.
 
@@ -283,7 +287,7 @@ class Notify:
     window: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Later:
     """Run the step `announce_count(channel)` in `delay` seconds; at most one waits for a channel.
 
@@ -355,5 +359,7 @@ def run(step: Step[T], perform: Perform) -> T:
 
 def attempt(effect: Effect) -> Step[None]:
     """Perform an effect on which nothing else depends; a failure is let be (`run` logs it)."""
-    with suppress(EffectFailed):
+    try:
         yield effect
+    except EffectFailed:
+        return

@@ -90,7 +90,7 @@ def read(request: Request) -> Call:
     app_id, *rest = map(unquote, segments[1:])
     auth: dict[str, str] = {}
     params: dict[str, str | list[str]] = {}
-    for name, value in parse_qsl(request.query, keep_blank_values=True):
+    for name, value in _pairs(request.query):
         key = name.lower()
         if key.startswith("auth_"):
             auth[key] = value
@@ -100,6 +100,13 @@ def read(request: Request) -> Call:
         else:
             params[key] = value
     return Call(request, app_id, tuple(rest), auth, params)
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    if "%" in query or "+" in query:
+        return parse_qsl(query, keep_blank_values=True)
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    return [(name, value) for name, _, value in pairs]
 
 
 def not_found() -> ApiError:

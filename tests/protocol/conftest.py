@@ -83,6 +83,7 @@ class TableDriver:
         self.cache: dict[str, tuple[str, float]] = {}
         self.waiting: dict[str, Timer] = {}
         self.said: dict[str, float] = {}
+        self.heard: set[str] = set()
         self.counting: set[str] = set()
         self.buckets: dict[tuple[str, str], tuple[float, float]] = {}
 
@@ -246,29 +247,28 @@ class TableDriver:
             if self.said.get(key, 0.0) <= self.clock():
                 self.said[key] = self.clock() + effect.window
                 self.notify(effect.event)
-        elif self._is_so(effect.event):
-            self._now_or_later(key, effect)
+        else:
+            self._look(key, effect.event)
 
-    def _now_or_later(self, key: str, effect: effects.Notify) -> None:
-        waiting = self.waiting.pop(key, None)
-        if waiting is not None:
-            waiting.cancel()
-        if effect.delay:
-            self.waiting[key] = self.call_later(effect.delay, lambda: self._fire(key, effect))
-        elif waiting is None:
-            self.notify(effect.event)
-
-    def _fire(self, key: str, effect: effects.Notify) -> None:
-        del self.waiting[key]
-        if self._is_so(effect.event):
-            self.notify(effect.event)
-
-    def _is_so(self, event: Mapping[str, Any]) -> bool:
-        """What a driver whose steps interleave must ask itself before it acts on a webhook."""
+    def _look(self, key: str, event: Mapping[str, Any]) -> None:
+        """Which of the two states is so, and which was told last?"""
         there = event.get("user_id", "") in {"", *self._members(event["channel"])} and bool(
             self._of(event["channel"])
         )
-        return there is (event["name"] in ("channel_occupied", "member_added"))
+        if there and key in self.waiting:
+            self.waiting.pop(key).cancel()
+        if there and key not in self.heard:
+            self.heard.add(key)
+            name = {"channel_vacated": "channel_occupied", "member_removed": "member_added"}
+            self.notify({**event, "name": name.get(event["name"], event["name"])})
+        elif not there and key in self.heard and key not in self.waiting:
+            self.waiting[key] = self.call_later(3.0, lambda: self._tell_end(key, event))
+
+    def _tell_end(self, key: str, event: Mapping[str, Any]) -> None:
+        del self.waiting[key]
+        self.heard.remove(key)
+        name = {"channel_occupied": "channel_vacated", "member_added": "member_removed"}
+        self.notify({**event, "name": name.get(event["name"], event["name"])})
 
     def _Later(self, effect: effects.Later, _: str) -> None:
         if effect.channel not in self.counting:
@@ -326,9 +326,13 @@ class Peer:
         self.connection: Connection | None = None
         self.raw: list[str] = []
         self.closed: tuple[int, str] | None = None
+        self.answering = self.overtaken = False
         # What the driver was asked to write and wrote: by channel, the member that this is there.
         self.subscribed: dict[str, str | None] = {}
+        self.watched: set[str] = set()
         self.user_id: str | None = None
+        # What the client was told that it is subscribed to, and did not end itself.
+        self.told: set[str] = set()
         self._taken = 0
         self.perform = world.watched(world.driver.performer(socket_id, self), self)
 
@@ -343,8 +347,12 @@ class Peer:
             self._receive(text)
 
     def _receive(self, text: str) -> None:
-        channel = json.loads(text).get("channel")
-        excused = "pusher:subscription_error" in text  # about a channel, and not on it
+        frame = json.loads(text)
+        channel, event = frame.get("channel"), frame["event"]
+        # About a channel, not on it; or the answer to a frame that another frame overtook.
+        excused = event == "pusher:subscription_error" or (self.answering and self.overtaken)
+        if event == "pusher_internal:subscription_succeeded":
+            self.told.add(channel)
         if channel is not None and channel not in self.subscribed and not excused:
             self.world.wrong.append(f"{self.socket_id} is not on {channel} and was sent {text}")
         self.raw.append(text)
@@ -384,8 +392,12 @@ class Peer:
         return self.send({"event": "pusher:subscribe", "data": {"channel": channel, **data}})
 
     def start(self, event: str, **data: Any) -> Running:
+        """Begin to receive a frame of the protocol."""
+        return self.begin(json.dumps({"event": f"pusher:{event}", "data": data}))
+
+    def begin(self, frame: str | bytes) -> Running:
         """Begin to receive a frame."""
-        frame = json.dumps({"event": f"pusher:{event}", "data": data})
+        self.overtaken = True
         return Running(self.receive(frame), self.perform)
 
     def join(self, channel: str, channel_data: str | None = None) -> list[dict[str, Any]]:
@@ -456,12 +468,15 @@ class World:
             fault = self._fault(effect)
             if fault == "before":
                 raise ConnectionError("injected")
+            if peer is not None:
+                peer.answering = isinstance(effect, effects.Send)
             try:
                 answer = perform(effect)
             except Exception as error:
                 self.wrong.append(f"{effect} raised {error!r}")  # the step must not hide it
                 raise
             if peer is not None:
+                peer.answering = False
                 _book(peer, effect, answer)
             if fault == "after":
                 raise TimeoutError("injected")
@@ -558,10 +573,14 @@ def _book(peer: Peer, effect: effects.Effect, answer: Any) -> None:
             peer.subscribed[channel] = user_id
         case effects.Unsubscribe(channel):
             peer.subscribed.pop(channel, None)
-        case effects.SignIn(user_id) if answer.accepted:
+            peer.told.discard(channel)
+        case effects.SignIn(user_id, _, watchlist) if answer.accepted:
             peer.user_id = user_id
+            peer.watched.update(watchlist)
         case effects.Drop():
             peer.subscribed.clear()
+            peer.watched.clear()
+            peer.told.clear()
             peer.user_id = None
 
 
