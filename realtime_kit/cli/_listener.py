@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,6 @@ from realtime_kit.providers.base import AuthRequest, Provider
 
 try:
     from aiohttp import (
-        ClientConnectorError,
         ClientError,
         ClientSession,
         ClientWebSocketResponse,
@@ -97,8 +97,9 @@ class Listener:
                     await self._pause(error)
 
     async def _pause(self, error: Exception) -> None:
-        cause = error.os_error if isinstance(error, ClientConnectorError) else error
-        why = getattr(cause, "strerror", None) or str(cause) or "no answer in time"
+        number = error.errno if isinstance(error, OSError) else None
+        # asyncio's own text for a refused connection is a call of a function.
+        why = os.strerror(number) if number else str(error) or "no answer in time"
         if self._failures is None:
             raise ProviderUnavailable(
                 f"no connection to {self._url.partition('?')[0]}: {why}. Is the server running?",
