@@ -29,35 +29,35 @@ COUNT_AT_ONCE = 100
 COUNT_INTERVAL = 5.0
 
 
-def joined(app: App, socket_id: str, request: Subscribe, joined: Joined) -> Step[None]:
+def joined(app: App, socket_id: str, request: Subscribe, answer: Joined) -> Step[None]:
     """This connection was subscribed as `request` says."""
     channel = request.channel
     if channel.startswith("#"):
         return
-    if joined.first_of_member and request.user_id is not None and not joined.occupied:
+    if answer.first_of_member and request.user_id is not None and not answer.occupied:
         frame = frames.member_added(channel, request.user_id, request.user_info)
         yield from attempt(Broadcast(channel, frame, socket_id))
         yield from _settle(channel, request.user_id, there=True)
-    if joined.occupied:
+    if answer.occupied:
         yield from attempt(notices.channel_occupied(channel))
-    if joined.first_of_member and request.user_id is not None:
+    if answer.first_of_member and request.user_id is not None:
         yield from attempt(notices.member_added(channel, request.user_id))
-    yield from _count(app, channel, joined.count)
+    yield from _count(app, channel, answer.count)
 
 
-def left(app: App, left: Left) -> Step[None]:
+def left(app: App, answer: Left) -> Step[None]:
     """A subscription ended."""
-    channel = left.channel
-    if not left.existed or channel.startswith("#"):
+    channel = answer.channel
+    if not answer.existed or channel.startswith("#"):
         return
-    if left.last_of_member and left.user_id is not None:
-        if not left.vacated:
-            yield from attempt(Broadcast(channel, frames.member_removed(channel, left.user_id)))
-            yield from _settle(channel, left.user_id, there=False)
-        yield from attempt(notices.member_removed(channel, left.user_id))
-    if left.vacated:
+    if answer.last_of_member and answer.user_id is not None:
+        if not answer.vacated:
+            yield from attempt(Broadcast(channel, frames.member_removed(channel, answer.user_id)))
+            yield from _settle(channel, answer.user_id, there=False)
+        yield from attempt(notices.member_removed(channel, answer.user_id))
+    if answer.vacated:
         yield from attempt(notices.channel_vacated(channel))
-    yield from _count(app, channel, left.count)
+    yield from _count(app, channel, answer.count)
 
 
 def _settle(channel: str, user_id: str, *, there: bool) -> Step[None]:

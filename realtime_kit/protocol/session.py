@@ -237,13 +237,11 @@ def _welcome_cached(channel: str) -> Step[None]:
     if cached is None:
         yield Send(frames.cache_miss(channel))
         yield from attempt(notices.cache_miss(channel))
-        return
-    while cached is not None:
-        frame = cached.frame
-        yield Send(frame)
+    told: str | None = None
+    while cached is not None and cached.frame != told:
+        told = cached.frame
+        yield Send(told)
         cached = yield CacheGet(channel)  # a newer event may have been sent before the older one
-        if cached is not None and cached.frame == frame:
-            return
 
 
 def _unsubscribe(app: App, connection: Connection, message: Mapping[str, Any]) -> Step[Connection]:
@@ -306,7 +304,8 @@ def _client_event(app: App, connection: Connection, message: Mapping[str, Any]) 
         raise Refused("Invalid client event (must contain channel and data)")
     channel, data = message["channel"], message["data"]
     encoded = _client_data(app, event, data)
-    if not kind_of(channel).requires_auth:
+    # The length first: `kind_of` keeps the names that it was asked about.
+    if len(channel) > app.limits.channel_name or not kind_of(channel).requires_auth:
         raise Refused("Client event rejected - only supported on private and presence channels")
     try:
         member = yield from _sender(app, connection, channel)

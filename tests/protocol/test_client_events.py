@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from realtime_kit.channels import kind_of
 from realtime_kit.events import Limits
 
 TOO_LARGE = (
@@ -76,6 +77,15 @@ def test_only_where_a_proof_is_needed(peers, error, channel):
     assert peer.send(event(channel, 1)) == [
         error("Client event rejected - only supported on private and presence channels")
     ]
+
+
+def test_a_name_that_is_too_long_is_not_kept(peers, error):
+    kept = kind_of.cache_info().currsize
+    for number in range(3):
+        assert peers().send(event(f"private-{number}-" + "a" * 155, 1)) == [
+            error("Client event rejected - only supported on private and presence channels")
+        ]
+    assert kind_of.cache_info().currsize == kept
 
 
 @pytest.mark.parametrize("channel", ["private-a", "presence-a"])
