@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from realtime_kit.channels import CONVERTERS, Converter, Kind, Pattern, kind_of, validate
 from realtime_kit.errors import ConfigurationError, Denied, InvalidChannel
@@ -59,8 +59,9 @@ def _id_text(given: object, what: str) -> str:
     return str(given)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+# Tuples, because a process of its own, such as a Lambda function, pays for each dataclass when it
+# starts: half a millisecond, five times as much.
+class Decision(NamedTuple):
     """What was decided about one user and channel, by which rule, and why."""
 
     channel: str
@@ -78,8 +79,7 @@ class Decision:
         return f"{self.channel}: {verdict} ({by}: {self.reason})"
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelRule:
+class ChannelRule(NamedTuple):
     """A registered rule. `options` are what later layers read (such as `history`)."""
 
     pattern: Pattern
@@ -93,8 +93,7 @@ class ChannelRule:
         return f"{self.pattern.text} -> {function}"
 
 
-@dataclass(frozen=True, slots=True)
-class TriggerRule:
+class TriggerRule(NamedTuple):
     """Who may send which events through `POST /trigger`."""
 
     pattern: Pattern

@@ -7,14 +7,9 @@ from dataclasses import dataclass, field
 
 from realtime_kit.errors import ConfigurationError
 from realtime_kit.events import Limits
+from realtime_kit.protocol.signing import Key
 
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key and its secret. The key is public; the secret signs."""
-
-    key: str
-    secret: str = field(repr=False)
+__all__ = ["App", "Apps", "Key"]
 
 
 @dataclass(frozen=True, slots=True)

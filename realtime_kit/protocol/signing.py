@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
-from realtime_kit.protocol.app import Key
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key and its secret. The key is public; the secret signs."""
+
+    key: str
+    secret: str = field(repr=False)
 
 
 def _bytes(text: str) -> bytes:

@@ -7,10 +7,9 @@ the name, and `module:Class` of its `Provider`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from realtime_kit.errors import ConfigurationError, missing_extra
 
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 GROUP = "realtime_kit.providers"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """`target` is `module:Class`; `extra` what has to be installed for all of it to work."""
 
     target: str

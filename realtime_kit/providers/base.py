@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from realtime_kit.authorization import Grant, SignIn
 from realtime_kit.errors import Unsupported
@@ -58,8 +58,7 @@ class AuthAnswer:
     token: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelInfo:
+class ChannelInfo(NamedTuple):
     """A channel as the provider sees it now. None: not asked for, or the provider does not say."""
 
     name: str

@@ -29,7 +29,7 @@ from realtime_kit.errors import (
 )
 from realtime_kit.events import Limits
 from realtime_kit.protocol import signing
-from realtime_kit.protocol.app import Key
+from realtime_kit.protocol.signing import Key
 from realtime_kit.providers.base import AuthAnswer, AuthRequest, Provider
 from realtime_kit.webhooks import WebhookEvent, WebhookKind
 

@@ -11,6 +11,7 @@ EventBridge User Guide, "Events".
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from base64 import b64decode, b64encode
@@ -59,8 +60,8 @@ def http_handler(
     What cannot be set up is raised now, in Lambda's init phase, not on a user's first request.
     The handler raises `ConfigurationError` for an event that is no HTTP request.
     """
+    set_up(realtime)
     under = realtime.settings.web.prefix if prefix is None else prefix.rstrip("/")
-    realtime.provider  # noqa: B018 - made on first use, and this is a better moment
 
     def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         if not _is_http(event):
@@ -107,6 +108,24 @@ def trigger_handler(
         return _send(realtime, event)
 
     return handler
+
+
+def set_up(realtime: Realtime) -> None:
+    """Make the provider, and raise what is wrong with the settings.
+
+    The garbage collector rests meanwhile: it would go through all that is loaded again and again,
+    for a tenth of a cold start, and find nothing. On Lambda, where the process is the function's
+    alone, it never looks at that any more.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        realtime.provider  # noqa: B018 - made on first use
+        if realtime.settings.on_lambda:
+            gc.freeze()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def http_request(event: Mapping[str, Any], prefix: str) -> LambdaRequest:

@@ -34,7 +34,6 @@ from realtime_kit.errors import (
 )
 from realtime_kit.events import Receipt
 from realtime_kit.realtime import Realtime
-from realtime_kit.web import client_files
 from realtime_kit.web.http import MAX_BODY, HttpRequest, HttpResponse
 
 MAX_CHANNELS = 100
@@ -277,6 +276,8 @@ def _events(call: Call) -> HttpResponse:
 
 
 def _client(call: Call) -> HttpResponse:
+    from realtime_kit.web import client_files  # most processes are never asked for it
+
     return client_files.serve(call.request)
 
 
