@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -32,7 +33,7 @@ def document(checkout) -> Callable[[str], Event]:
 
 
 @pytest.fixture
-def app() -> Realtime:
+def app() -> Iterator[Realtime]:
     """An application on Lambda, with provider pusher."""
     app = Realtime(settings=RealtimeSettings(environ=ENVIRON))
 
@@ -48,7 +49,8 @@ def app() -> Realtime:
     def identity(user: Mapping[str, Any]) -> SignIn:
         return SignIn(user["sub"])
 
-    return app
+    yield app
+    gc.unfreeze()  # what a function's start froze
 
 
 @pytest.fixture

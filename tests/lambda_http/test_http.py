@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import logging
@@ -15,7 +16,8 @@ import pytest
 from realtime_kit import ConfigurationError, Realtime, RealtimeSettings
 from realtime_kit.hosting.local.webhooks import webhook_request
 from realtime_kit.protocol.app import App, Key
-from realtime_kit.web.aws_lambda import http_answer, http_handler, http_request
+from realtime_kit.testing.fakes import FakeProvider
+from realtime_kit.web.aws_lambda import http_answer, http_handler, http_request, set_up
 from realtime_kit.web.http import HttpRequest, HttpResponse
 from realtime_kit.web.users import authorizer_user, jwt_user
 
@@ -300,3 +302,27 @@ def test_one_line_is_logged_and_no_secret(app, document, caplog):
     for secret in (token, LOGIN, SECRET, proof):
         assert secret not in caplog.text
         assert secret not in repr(http_request(event, "/realtime"))
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_the_collector_is_left_as_it_was(collecting):
+    gone = Realtime(settings=RealtimeSettings(environ={"AWS_LAMBDA_FUNCTION_NAME": "auth"}))
+    (gc.enable if collecting else gc.disable)()
+    try:
+        set_up(Realtime(FakeProvider(), settings=RealtimeSettings(environ={})))
+        assert gc.isenabled() is collecting
+        with pytest.raises(ConfigurationError):
+            set_up(gone)
+        assert gc.isenabled() is collecting
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("on_lambda", [True, False])
+def test_only_a_process_of_lambda_s_own_is_frozen(app, on_lambda):
+    frozen = gc.get_freeze_count()
+    try:
+        set_up(app if on_lambda else Realtime(FakeProvider()))
+        assert (gc.get_freeze_count() > frozen) is on_lambda
+    finally:
+        gc.unfreeze()
