@@ -74,6 +74,24 @@ def test_who_comes_or_goes_while_one_is_told_the_members(world, data, gone):
     assert names(after) == [change]
 
 
+def test_who_comes_and_goes_while_one_is_told_who_came(world):
+    one, other = world.connect(), world.connect()
+    joining = one.start("subscribe", channel=CHANNEL, **one.member(CHANNEL, "1"))
+    joining.until(Send)
+    other.enter(CHANNEL, "2")
+    joining.advance()
+    joining.until(Send)
+    other.go()
+    joining.finish()
+    assert names(one.take()) == [
+        "member_added",
+        "subscription_succeeded",
+        "member_removed",
+        "member_added",
+        "member_removed",
+    ]
+
+
 @pytest.mark.parametrize("older", [True, False])
 def test_an_event_that_overtakes_the_cached_one(world, older):
     peer = world.connect()
