@@ -1,0 +1,2 @@
+"""Pusher Channels on API Gateway WebSockets, Lambda and DynamoDB: nothing runs while nobody is
+connected."""
