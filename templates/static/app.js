@@ -55,7 +55,7 @@ function listenTo({ id }) {
     channel.on("message", (data) => (id === room.id ? receive(readMessage(data)) : rooms.count(id))),
   ];
   if (id === room.id) {
-    off.push(channel.on("members", ({ members }) => people.showMembers(members)));
+    off.push(channel.on("members", (data) => Array.isArray(data?.members) && people.showMembers(data.members)));
     off.push(channel.onError(({ code }) => code === "denied" && end(`You are no longer a member of ${room.name}.`)));
   }
   return () => {
@@ -132,7 +132,7 @@ main.on("pusher:subscription_succeeded", () => {
 });
 
 presence.members.on("change", (members) => people.show(members));
-presence.onWhisper("typing", ({ typing } = {}, { userId }) => people.typed(userId, typing === true));
+presence.onWhisper("typing", (data, { userId }) => people.typed(userId, data?.typing === true));
 presence.on("*", (_data, meta) => wire.add(meta));
 
 client.user.on("*", (_data, meta) => wire.add(meta));
@@ -142,7 +142,7 @@ client.user.on("notification", (notification) => {
   if (notification?.kind === "invitation" && isRoom(about)) rooms.add(about);
   if (notification?.kind === "removal" && about?.id !== room.id) rooms.remove(about?.id);
 });
-client.user.on("notifications-read", ({ id }) => bell.markRead(id));
+client.user.on("notifications-read", (data) => bell.markRead(data?.id ?? null));
 client.subscribe("rooms").on("created", (created) => isRoom(created) && rooms.add(created));
 
 const isRoom = (data) => typeof data?.id === "string" && typeof data.name === "string";

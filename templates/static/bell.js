@@ -1,4 +1,4 @@
-import { announce, avatar, byId, el, time, whenOf } from "./dom.js";
+import { announce, avatar, byId, el, isPerson, time, whenOf } from "./dom.js";
 
 const KEPT = 30;
 
@@ -79,10 +79,13 @@ export class Bell {
   }
 }
 
-const isOurs = (data) => Object.hasOwn(SAYS, data?.kind ?? "") && typeof data.sender?.name === "string";
+const isOurs = (data) => Object.hasOwn(SAYS, data?.kind ?? "") && isPerson(data.sender) && Number.isFinite(data.at);
 const says = (notification) => (isOurs(notification) ? SAYS[notification.kind](notification) : `: ${notification.text}`);
+
+let outsiders = 0;
 
 function outside(data) {
   const text = typeof data === "string" ? data : data?.text ?? JSON.stringify(data);
-  return { id: `outside-${Date.now()}`, sender: { id: "", name: "From outside" }, room: null, text: String(text), at: Date.now(), read: false };
+  outsiders += 1;
+  return { id: `outside-${outsiders}`, sender: { id: "", name: "From outside" }, room: null, text: String(text), at: Date.now(), read: false };
 }

@@ -15,6 +15,8 @@ export const byId = (id) => document.getElementById(id);
 /** An icon that the page holds in a `<template>`. */
 export const icon = (name) => byId(`icon-${name}`).content.firstElementChild.cloneNode(true);
 
+export const isPerson = (data) => typeof data?.id === "string" && typeof data.name === "string";
+
 export function avatar({ id, name }) {
   const node = el("span", { class: "avatar", "aria-hidden": "true" }, initial(name));
   colour(node, id);

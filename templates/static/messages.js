@@ -1,4 +1,4 @@
-import { avatar, byId, dayOf, el, time, timeOf } from "./dom.js";
+import { avatar, byId, dayOf, el, isPerson, time, timeOf } from "./dom.js";
 
 const TOGETHER_MS = 5 * 60_000; // messages of one author within this stand under one name
 const NEAR_END_PX = 60;
@@ -150,7 +150,8 @@ function words(text, me) {
 
 /** Whatever was triggered as a "message", also by hand from a terminal, as one that can be shown. */
 export function readMessage(data) {
-  const isOurs = Number.isInteger(data?.id) && typeof data.author?.id === "string" && typeof data.text === "string";
+  const { id, author, text: words, sent_at: sentAt } = data ?? {};
+  const isOurs = Number.isInteger(id) && isPerson(author) && typeof words === "string" && Number.isFinite(sentAt);
   if (isOurs) return data;
   const name = typeof data?.author === "string" ? data.author : data?.author?.name;
   const text = typeof data === "string" ? data : data?.text;

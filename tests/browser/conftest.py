@@ -72,8 +72,12 @@ class Command:
                 lines.put(line)
         lines.put("")
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def stop(self) -> None:
-        if self._process.poll() is None:
+        if self.is_running:
             self._process.send_signal(signal.SIGTERM)
         self._process.wait(PATIENCE_S)
 
@@ -112,7 +116,7 @@ def run(
         command.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(run: Callable[..., Command], tmp_path_factory: pytest.TempPathFactory) -> Command:
     """`realtime-kit demo` on free ports, with an empty database."""
     database = str(tmp_path_factory.mktemp("demo") / "demo.sqlite3")
@@ -191,6 +195,11 @@ class Window:
         return self.page.locator("#messages .words").get_by_text(text, exact=True)
 
     @property
+    def handle(self) -> str:
+        """What follows the @ of a mention."""
+        return self.name.lower().replace(" ", "-")
+
+    @property
     def box(self) -> Locator:
         return self.page.locator("#text")
 
@@ -261,22 +270,31 @@ def names() -> Callable[[str], str]:
 
 
 @pytest.fixture
-def two(
-    demo: Command, window: Callable[..., Window], names: Callable[[str], str]
-) -> tuple[Window, Window]:
-    """Ada and Grace, in two profiles, in a room of their own."""
-    base = demo.urls["App"]
-    ada, grace = window(), window()
-    form = {"name": names("Room"), "csrf_token": ada.sit(base, names("Ada"))}
-    room = ada.page.request.post(f"{base}/u/0/rooms", form=form)
-    assert room.ok
-    grace.sit(base, names("Grace"))
-    for each in (ada, grace):
-        each.page.goto(room.url)
-    for each in (ada, grace):
-        each.ready()
-        expect(each.people).to_have_count(2)
-    return ada, grace
+def meet(
+    window: Callable[..., Window], names: Callable[[str], str]
+) -> Callable[[str], tuple[Window, Window]]:
+    """`meet(base)`: Ada and Grace, in two profiles, in a room of their own."""
+
+    def meet(base: str) -> tuple[Window, Window]:
+        ada, grace = window(), window()
+        form = {"name": names("Room"), "csrf_token": ada.sit(base, names("Ada"))}
+        room = ada.page.request.post(f"{base}/u/0/rooms", form=form)
+        assert room.ok
+        grace.sit(base, names("Grace"))
+        for each in (ada, grace):
+            each.page.goto(room.url, wait_until="commit")
+        for each in (ada, grace):
+            each.ready()
+            expect(each.people).to_have_count(2)
+        return ada, grace
+
+    return meet
+
+
+@pytest.fixture
+def two(demo: Command, meet: Callable[[str], tuple[Window, Window]]) -> tuple[Window, Window]:
+    """Ada and Grace in the demo."""
+    return meet(demo.urls["App"])
 
 
 @pytest.hookimpl(wrapper=True)

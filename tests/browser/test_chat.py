@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from realtime_kit import Realtime, RealtimeSettings
 from realtime_kit.demo.store import Store
 
 pytestmark = pytest.mark.browser
@@ -112,15 +112,14 @@ def test_typing_ends_when_the_window_goes(two) -> None:
 def test_a_mention_rings_the_bell_in_another_room(two) -> None:
     ada, grace = two
     ada.enter("Lobby")
-    handle = ada.name.lower().replace(" ", "-")
-    grace.say(f"Where are you, @{handle}?")
+    grace.say(f"Where are you, @{ada.handle}?")
     expect(ada.bell).to_have_accessible_name("Notifications, 1 unread")
     ada.bell.click()
     item = ada.locator("#notifications li")
     expect(item).to_contain_text(f"{grace.name} mentioned you")
     item.get_by_role("link").click()
     ada.ready()
-    ada.sees(f"Where are you, @{handle}?")
+    ada.sees(f"Where are you, @{ada.handle}?")
     expect(ada.bell).to_have_accessible_name("Notifications, none unread")
 
 
@@ -251,20 +250,27 @@ def test_the_suggested_command_reaches_the_open_page(two, checkout, command: str
         expect(each.locator(".message.foreign")).to_contain_text("not in the history")
 
 
-def test_anything_triggered_by_hand_is_shown_and_breaks_nothing(two, demo, checkout) -> None:
+def test_anything_triggered_by_hand_is_shown_and_breaks_nothing(two, demo) -> None:
     ada, _grace = two
-    line = ada.locator("#command-trigger").text_content()
-    upto = line.index("'")
-    for data in ('"only a text"', '{"text": "<u>named</u>", "author": "Deploy"}', "[1, 2]", "null"):
-        run_in_terminal(line[:upto] + shlex.quote(data), checkout)
+    port = urlsplit(demo.urls["HTTP API"]).port
+    realtime = Realtime(settings=RealtimeSettings(port=port))
+    room = urlsplit(ada.url).path.rpartition("/")[2]
+    for data in ("only a text", {"text": "<u>named</u>", "author": "Deploy"}, [1, 2], None):
+        realtime.trigger(f"private-room-{room}", "message", data)
     for words in ("only a text", "<u>named</u>", "[1,2]", "null"):
         ada.sees(words)
-    handle = ada.name.lower().replace(" ", "-")
-    program = line[: line.index(" trigger ")]
-    for data in ('{"text": "ring"}', '{"kind": "constructor"}', '"plain"'):
-        user = shlex.quote(f"#server-to-user-{handle}")
-        run_in_terminal(f"{program} trigger {user} notification {shlex.quote(data)}", checkout)
-    expect(ada.bell).to_have_accessible_name("Notifications, 3 unread")
+    for data in ({"text": "ring"}, {"kind": "constructor"}, "plain", None):
+        realtime.send_to_user(ada.handle, "notification", data)
+    expect(ada.bell).to_have_accessible_name("Notifications, 4 unread")
+    for data in ({"kind": "invitation", "sender": {"id": "x", "name": "x"}}, {"kind": "wave"}):
+        realtime.send_to_user(ada.handle, "notification", data)
+    realtime.trigger("rooms", "created", {"id": 7})
+    realtime.trigger(f"presence-room-{room}", "client-typing", None)
+    realtime.trigger(f"private-room-{room}", "members", None)
+    realtime.trigger(f"private-room-{room}", "message", {"text": "still alive"})
+    ada.sees("still alive")
+    expect(ada.bell).to_have_accessible_name("Notifications, 6 unread")
+    realtime.close()
 
 
 def test_copying_a_command(demo, window, context, names) -> None:

@@ -30,8 +30,7 @@ def lively(two):
     ada, grace = two
     grace.say("A word from Grace, with a link: https://example.com, and @nobody")
     expect(ada.locator("#messages")).to_contain_text("with a link: https://example.com, and")
-    handle = ada.name.lower().replace(" ", "-")
-    grace.say(f"@{handle} look")
+    grace.say(f"@{ada.handle} look")
     expect(ada.bell).to_have_accessible_name("Notifications, 1 unread")
     ada.say("W" * 200)
     grace.sees("W" * 200)
@@ -43,21 +42,21 @@ def lively(two):
     return ada
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read(lively, scheme: str) -> None:
+def test_every_text_can_be_read(lively) -> None:
     ada = lively
-    ada.page.emulate_media(color_scheme=scheme)
-    assert_readable(ada.page)
-    for opener, panel in (
-        (ada.bell, "#bell-panel"),
-        (ada.locator(".me"), "#me-panel"),
-        (ada.locator("#new-room"), "#new-room-panel"),
-    ):
-        opener.click()
-        expect(ada.locator(panel)).to_be_visible()
+    for scheme in ("light", "dark"):
+        ada.page.emulate_media(color_scheme=scheme)
         assert_readable(ada.page)
-        ada.page.keyboard.press("Escape")
-        expect(ada.locator(panel)).to_be_hidden()
+        for opener, panel in (
+            (ada.bell, "#bell-panel"),
+            (ada.locator(".me"), "#me-panel"),
+            (ada.locator("#new-room"), "#new-room-panel"),
+        ):
+            opener.click()
+            expect(ada.locator(panel)).to_be_visible()
+            assert_readable(ada.page)
+            ada.page.keyboard.press("Escape")
+            expect(ada.locator(panel)).to_be_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -74,25 +73,24 @@ def test_the_pages_around_it_can_be_read(demo, window, scheme: str) -> None:
     assert_readable(page)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_nothing_is_cut_off_at_any_width(lively, size: str) -> None:
+def test_nothing_is_cut_off_at_any_width(lively) -> None:
     ada = lively
-    width, height = SIZES[size]
-    ada.page.set_viewport_size({"width": width, "height": height})
-    for selector in ("#state", "#bell", ".me", "#text", ".send", "h1"):
-        box = ada.locator(selector).first.bounding_box()
-        assert box, selector
-        assert box["x"] >= 0, selector
-        assert box["x"] + box["width"] <= width, selector
-        assert box["y"] + box["height"] <= height, selector
-    assert ada.evaluate("document.documentElement.scrollWidth") <= width
-    overflowing = ada.evaluate(
-        """() => [...document.querySelectorAll("#log, #log *")]
-            .filter((node) => node.scrollWidth > node.clientWidth + 1 && node.clientWidth > 2)
-            .filter((node) => getComputedStyle(node).display !== "inline")
-            .map((node) => node.className)"""
-    )
-    assert overflowing == []
+    for name, (width, height) in SIZES.items():
+        ada.page.set_viewport_size({"width": width, "height": height})
+        for selector in ("#state", "#bell", ".me", "#text", ".send", "h1"):
+            box = ada.locator(selector).first.bounding_box()
+            assert box, (name, selector)
+            assert box["x"] >= 0, (name, selector)
+            assert box["x"] + box["width"] <= width, (name, selector)
+            assert box["y"] + box["height"] <= height, (name, selector)
+        assert ada.evaluate("document.documentElement.scrollWidth") <= width
+        overflowing = ada.evaluate(
+            """() => [...document.querySelectorAll("#log, #log *")]
+                .filter((node) => node.scrollWidth > node.clientWidth + 1 && node.clientWidth > 2)
+                .filter((node) => getComputedStyle(node).display !== "inline")
+                .map((node) => node.className)"""
+        )
+        assert (name, overflowing) == (name, [])
 
 
 def test_on_a_phone_rooms_and_people_are_drawers(lively, names) -> None:
@@ -168,7 +166,7 @@ def test_all_of_it_without_a_mouse(demo, window, names) -> None:
     while "Skip to writing" not in passed:
         keys.press("Shift+Tab")
         passed.append(focused(page))
-        assert len(passed) < 20, passed
+        assert len(passed) < 60, passed
     expect(ada.locator(".skip")).to_be_in_viewport()
     keys.press("Enter")
     assert focused(page) == "text"
