@@ -6,6 +6,7 @@ import base64
 import logging
 import os
 import pickle
+import re
 import traceback
 from pathlib import Path
 from typing import ClassVar
@@ -570,3 +571,9 @@ def test_values_are_checked():
     ]:
         with pytest.raises(ConfigurationError, match=name):
             read({name: value})
+
+
+def test_the_documentation_has_every_name(checkout):
+    text = (checkout / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(REALTIME_[A-Z_]+)`", text, re.MULTILINE)
+    assert sorted(rows) == sorted(names())
