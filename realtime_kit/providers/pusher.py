@@ -153,7 +153,8 @@ def _with_ids(event: Event) -> Any:
         return event.data
     pairs = (("id", event.id), ("o", event.offset), ("e", event.epoch), ("m", event.mutation))
     ids = {name: value for name, value in pairs if value is not None}
-    if isinstance(event.data, Mapping):
+    # An object whose only member is `d` would be taken for what wraps other data.
+    if isinstance(event.data, Mapping) and event.data.keys() != {"d"}:
         return {**event.data, RESERVED: ids}
     return {RESERVED: ids, "d": event.data}
 

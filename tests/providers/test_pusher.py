@@ -115,6 +115,10 @@ def test_a_text_within_the_limit_that_the_sdk_would_refuse(
             replace(EVENT, data=[1], offset=3, epoch="x", mutation="m1"),
             {"_rk": {"id": "e1", "o": 3, "e": "x", "m": "m1"}, "d": [1]},
         ),
+        (
+            replace(EVENT, data={"d": 1}, mutation="m1"),
+            {"_rk": {"id": "e1", "m": "m1"}, "d": {"d": 1}},
+        ),
         (replace(EVENT, data="text", mutation="m1"), {"_rk": {"id": "e1", "m": "m1"}, "d": "text"}),
     ],
 )
