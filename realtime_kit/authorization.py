@@ -59,8 +59,7 @@ def _id_text(given: object, what: str) -> str:
     return str(given)
 
 
-# Tuples, because a process of its own, such as a Lambda function, pays for each dataclass when it
-# starts: half a millisecond, five times as much.
+# Tuples, because a dataclass costs a cold start half a millisecond, five times as much.
 class Decision(NamedTuple):
     """What was decided about one user and channel, by which rule, and why."""
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from realtime_kit.errors import InvalidChannel
@@ -81,8 +80,7 @@ def user_channel(user_id: str) -> str:
     return SERVER_TO_USER + user_id
 
 
-@dataclass(frozen=True, slots=True)
-class Converter:
+class Converter(NamedTuple):
     """How one pattern variable matches text and what the rule receives for it.
 
     `parse` may raise `ValueError` or `LookupError`, or return None: the pattern does not match.

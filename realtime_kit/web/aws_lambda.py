@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MEMBERS = frozenset({"channel", "channels", "name", "data", "id", "mutation", "exclude"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LambdaRequest(HttpRequest):
     """An HTTP request as Lambda got it.
 
@@ -39,8 +39,8 @@ class LambdaRequest(HttpRequest):
     `users.authorizer_user`. `event` is the whole event.
     """
 
-    authorizer: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    event: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    authorizer: Mapping[str, Any] = field(default_factory=dict)
+    event: Mapping[str, Any] = field(default_factory=dict)
 
 
 LoadUser = Callable[[LambdaRequest], Any]
