@@ -117,19 +117,14 @@ async function showEarlier() {
 
 // The connection
 
-let connections = 0;
 client.on("state", (state, detail) => {
   connection.show(state, detail);
   byId("socket-id").textContent = client.socketId ?? "–";
   if (state === "connected") composer.resend();
 });
 client.on("error", (error) => console.info(`realtime: ${error.message}`));
-const main = client.subscribe(`private-room-${room.id}`);
-main.on("pusher:subscription_succeeded", () => {
-  // From here on nothing is missed; what came before, since the page was made, is asked for.
-  connections += 1;
-  catchUp();
-});
+// From then on nothing is missed; what came before, since the page was made, is asked for.
+client.subscribe(`private-room-${room.id}`).on("pusher:subscription_succeeded", catchUp);
 
 presence.members.on("change", (members) => people.show(members));
 presence.onWhisper("typing", (data, { userId }) => people.typed(userId, data?.typing === true));

@@ -8,7 +8,7 @@ export class Wire {
 
   add({ event, channel = "to you" }) {
     this.#list.append(el("li", { title: `${event} on ${channel}, ${new Date().toLocaleTimeString()}` },
-      event.replace(/^pusher:/, ""), " ", el("span", {}, channel)));
+      event === "pusher:subscription_succeeded" ? "subscribed" : event.replace(/^pusher:/, ""), " ", el("span", {}, channel)));
     while (this.#list.childElementCount > LINES) this.#list.firstElementChild.remove();
   }
 }
