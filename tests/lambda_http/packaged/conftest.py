@@ -52,13 +52,15 @@ class Package:
         }
 
 
-def run_osls(folder: Path, checkout: Path, *arguments: str) -> str:
+def run_osls(
+    folder: Path, checkout: Path, *arguments: str, python: str = sys.executable, fails: bool = False
+) -> str:
     """Run osls without any AWS credentials; return what it printed."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     nowhere = str(folder / "no-such-file")
     environ |= {"AWS_SHARED_CREDENTIALS_FILE": nowhere, "AWS_CONFIG_FILE": nowhere}
     environ |= {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off"}
-    environ |= {"PYTHON": sys.executable, "CI": "true"}
+    environ |= {"PYTHON": python, "CI": "true"}
     osls = checkout / "node_modules" / "osls" / "bin" / "serverless.js"
     done = subprocess.run(
         ["node", str(osls), *arguments],
@@ -68,7 +70,7 @@ def run_osls(folder: Path, checkout: Path, *arguments: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.returncode != 0) is fails, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
@@ -83,7 +85,19 @@ def clone(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(source, folder / name, ignore=unwanted)
         else:
             shutil.copy(source, folder / name)
+    _make_it_somebody_s(folder)
     return folder
+
+
+def _make_it_somebody_s(folder: Path) -> None:
+    """A package that app.py would import, and a requirement: what an application adds."""
+    (folder / "shop").mkdir()
+    (folder / "shop" / "orders.py").write_text("SHIPPED = 'shipped'\n")
+    (folder / "lambdas" / "requirements.txt").write_text("itsdangerous\n")
+    settings = folder / "serverless.yml"
+    text = settings.read_text()
+    assert text.count("      - lambdas\n") == 1
+    settings.write_text(text.replace("      - lambdas\n", "      - lambdas\n      - shop\n"))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import zipfile
 
 import jwt
@@ -150,6 +151,23 @@ def test_the_zip_holds_what_runs_and_nothing_of_the_project(package):
         "lambdas/webhook.py",
     ]
     assert not [name for name in names if name.startswith("realtime_kit/_assets/")]
+
+
+def test_what_an_application_adds_is_in_it(package):
+    assert (package.root / "shop" / "orders.py").is_file()
+    assert (package.root / "itsdangerous" / "__init__.py").is_file()
+    assert not (package.root / "lambdas" / "packaging").exists()
+
+
+def test_what_goes_wrong_is_said_in_a_line(clone, checkout, tmp_path):
+    copy = tmp_path / "clone"
+    shutil.copytree(clone, copy)
+    missing = run_osls(copy, checkout, "package", python="/no/such/python", fails=True)
+    assert "could not be packaged: /no/such/python" in missing
+    (copy / "pyproject.toml").unlink()
+    (copy / "lambdas" / "requirements.txt").write_text("realtime-kit @ file:///no/such/file\n")
+    broken = run_osls(copy, checkout, "package", fails=True)
+    assert "could not be packaged: pip install failed" in broken
 
 
 def test_it_is_precompiled_and_says_how_big_it_is(package):
