@@ -73,7 +73,7 @@ def http_handler(
         response = endpoints.dispatch(
             realtime, request, lambda: None if load_user is None else load_user(request)
         )
-        log.info("%s %s %d", request.method, request.path, response.status)
+        log.info("%s %r %d", request.method, request.path, response.status)
         return http_answer(response)
 
     return handler

@@ -297,7 +297,7 @@ def test_one_line_is_logged_and_no_secret(app, document, caplog):
     with caplog.at_level(logging.DEBUG):
         answer = http_handler(app, load)(event)
     (record,) = caplog.records
-    assert record.getMessage() == "POST /auth 200"
+    assert record.getMessage() == "POST '/auth' 200"
     proof = json.loads(answer["body"])["auth"]
     for secret in (token, LOGIN, SECRET, proof):
         assert secret not in caplog.text
