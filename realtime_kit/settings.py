@@ -12,16 +12,12 @@ then a vendor's URL. The process environment goes before `.env`.
 # No `from __future__ import annotations`, and no default factories for sections: pydantic would
 # compile every annotation and build every section's schema twice, at each Lambda's cold start.
 import json
-import os
-import re
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import unquote, urlsplit
 
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -34,14 +30,20 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from realtime_kit.environment import (
+    PREFIX,
+    Source,
+    env_name,
+    environment,
+    read_own,
+    read_urls,
+    read_vendors,
+)
 from realtime_kit.errors import ConfigurationError
 
-PREFIX = "REALTIME_"
 DEVELOPMENT_APP_ID = "1"
 DEVELOPMENT_KEY = "app-key"
 DEVELOPMENT_SECRET = "app-secret"  # noqa: S105 - published on purpose, and refused outside development
-
-_PUSHER_HOST = re.compile(r"api(?:-(?P<cluster>[a-z0-9-]+))?\.(?:pusher|pusherapp)\.com")
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +300,8 @@ class RealtimeSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, our names, the vendors' names, the vendors' URLs."""
         environ = init_settings.init_kwargs.pop("environ")  # type: ignore[attr-defined]
-        readers = (_read_own, _read_vendors, _read_urls)
-        return (init_settings, *(_Source(settings_cls, environ, read) for read in readers))
+        readers = (partial(read_own, known=names()), read_vendors, read_urls)
+        return (init_settings, *(Source(settings_cls, environ, read) for read in readers))
 
     @model_validator(mode="before")
     @classmethod
@@ -373,19 +375,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def environment(env_file: Path = Path(".env")) -> dict[str, str]:
-    """The process environment over `.env` of the working directory."""
-    if not env_file.is_file():
-        return dict(os.environ)
-    from_file = dotenv_values(env_file)
-    return {**{name: value for name, value in from_file.items() if value}, **os.environ}
-
-
-def env_name(section: str, setting: str = "") -> str:
-    """The environment's name of a setting: `REALTIME_PUSHER__APP_ID`."""
-    return PREFIX + "__".join(filter(None, (section, setting))).upper()
-
-
 def names() -> dict[str, tuple[str, ...]]:
     """Every `REALTIME_*` name with the path of its setting."""
     return {env_name(*path): path for path in _paths()}
@@ -405,101 +394,6 @@ def _paths() -> Iterator[tuple[str, ...]]:
             yield from ((name, setting) for setting in sections[name].model_fields)
         elif name != "on_lambda":  # a fact, not a wish
             yield (name,)
-
-
-class _Source(PydanticBaseSettingsSource):
-    """One of our readers in the form that pydantic-settings asks for."""
-
-    def __init__(
-        self,
-        settings_cls: type[BaseSettings],
-        environ: Mapping[str, Any],
-        read: Callable[[Mapping[str, Any]], dict[str, Any]],
-    ) -> None:
-        super().__init__(settings_cls)
-        self._environ = environ
-        self._read = read
-
-    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:
-        return self().get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return self._read(self._environ)
-
-
-def _read_own(environ: Mapping[str, Any]) -> dict[str, Any]:
-    """`REALTIME_*`, the empty ones apart. Raises `ConfigurationError` for a name that is none."""
-    known = names()
-    values: dict[str, Any] = {}
-    for given, value in environ.items():
-        name = given.upper()
-        if not name.startswith(PREFIX):
-            continue
-        if name not in known:
-            raise ConfigurationError(_unknown(given, known))
-        if value == "" or value is None:
-            continue
-        *section, setting = known[name]
-        place = values.setdefault(section[0], {}) if section else values
-        place[setting] = value
-    return values
-
-
-def _unknown(given: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(given.upper(), known, n=1, cutoff=0)
-    return f"{given} is not a setting; the nearest is {nearest[0]}"
-
-
-def _read_vendors(environ: Mapping[str, Any]) -> dict[str, Any]:
-    """The names that the vendors' own documentation gives, and Lambda's."""
-    key, secret = environ.get("PUSHER_KEY"), environ.get("PUSHER_SECRET")
-    pusher = {
-        "app_id": environ.get("PUSHER_APP_ID"),
-        "keys": [f"{key}:{secret}"] if key and secret else None,
-        "cluster": environ.get("PUSHER_CLUSTER"),
-    }
-    return {
-        "pusher": {name: value for name, value in pusher.items() if value},
-        "ably": {"key": ably} if (ably := environ.get("ABLY_API_KEY")) else {},
-        "on_lambda": bool(environ.get("AWS_LAMBDA_FUNCTION_NAME")),
-    }
-
-
-def _read_urls(environ: Mapping[str, Any]) -> dict[str, Any]:
-    """`PUSHER_URL`: `http(s)://KEY:SECRET@HOST[:PORT]/apps/ID`."""
-    text = environ.get("PUSHER_URL")
-    if not text:
-        return {}
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError:
-        raise _bad_pusher_url() from None
-    app = re.fullmatch(r"/apps/([^/]+)/?", url.path)
-    if url.scheme not in ("http", "https") or not (app and url.hostname and url.password):
-        raise _bad_pusher_url()
-    pusher: dict[str, Any] = {
-        "app_id": app[1],
-        "keys": [f"{unquote(url.username or '')}:{unquote(url.password)}"],
-        "tls": url.scheme == "https",
-    }
-    vendor = _PUSHER_HOST.fullmatch(url.hostname)
-    if vendor:
-        # The vendor's host says no more than the cluster, and PUSHER_CLUSTER goes before the URL.
-        pusher["cluster"] = vendor["cluster"] or "mt1"
-    else:
-        pusher["host"] = url.hostname
-    if port is not None:
-        pusher["port"] = port
-    return {"pusher": pusher}
-
-
-def _bad_pusher_url() -> ConfigurationError:
-    return ConfigurationError(
-        "PUSHER_URL is not of the form https://KEY:SECRET@HOST[:PORT]/apps/ID"
-    )
 
 
 def _explain(error: ValidationError) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from realtime_kit.events import Receipt
 
 
 @click.command(short_help="Send one event.")
@@ -35,8 +38,7 @@ def trigger(
     realtime = Realtime(on_error="raise")
     receipts = realtime.trigger(channel, event, value, exclude=exclude, id=event_id)
     if as_json:
-        events = [{"id": receipt.id, "channel": receipt.channel} for receipt in receipts]
-        click.echo(json.dumps({"events": events}))
+        click.echo(json.dumps({"events": [_describe(receipt) for receipt in receipts]}))
         return
     sent = click.style("sent", fg="green")
     for receipt in receipts:
@@ -44,6 +46,13 @@ def trigger(
             f"{sent} {event} to {click.style(receipt.channel, bold=True)} "
             f"through {realtime.provider.name}, id {receipt.id}"
         )
+
+
+def _describe(receipt: Receipt) -> dict[str, Any]:
+    """As `POST /trigger` answers."""
+    members = ("id", "channel", "epoch", "offset")
+    values = {name: getattr(receipt, name) for name in members}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _parse(text: str) -> Any:
