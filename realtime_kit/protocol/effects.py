@@ -82,13 +82,15 @@ class Close:
 class Joined:
     """`new`: was not subscribed before. `first_of_member`: the user's first connection here.
     `occupied`: the channel had no subscriber before. `count`: connections now subscribed.
-    `refused`: a presence channel is full; nothing was changed."""
+    `refused`: a presence channel is full; `excess`: the connection has as many subscriptions as
+    its host allows. Nothing was changed then."""
 
     new: bool
     first_of_member: bool = False
     occupied: bool = False
     count: int = 0
     refused: bool = False
+    excess: bool = False
 
 
 @dataclass(slots=True)
@@ -140,8 +142,14 @@ class Drop:
     """This connection is gone: end all it had. Answer: `Dropped`; empty the second time.
 
     A driver that fails half-way must answer the rest when it is asked again: a leave is never lost.
-    The same goes for `Unsubscribe`, whose failure ends the connection.
+    The same goes for `Unsubscribe`, whose failure ends the connection. A driver whose process may
+    die half-way answers it all again until it was `Told`.
     """
+
+
+@dataclass(slots=True)
+class Told:
+    """Others were told of all that `Drop` answered. Answer: None."""
 
 
 @dataclass(slots=True)
@@ -156,12 +164,14 @@ class Subscribed:
 
 @dataclass(slots=True)
 class SignedIn:
-    """`accepted`: False if the connection is already another user's; nothing was changed.
+    """`accepted`: False if the connection is already another user's, or the user has as many
+    connections as the host allows (`excess`); nothing was changed.
     `first`: the user's first signed-in connection. `online`: those of the watchlist who are."""
 
     accepted: bool
     first: bool = False
     online: tuple[str, ...] = ()
+    excess: bool = False
 
 
 @dataclass(slots=True)
@@ -306,6 +316,7 @@ Effect = (
     | Subscribe
     | Unsubscribe
     | Drop
+    | Told
     | Subscribed
     | SignIn
     | Terminate

@@ -41,6 +41,7 @@ from realtime_kit.protocol.effects import (
     SignIn,
     Step,
     Subscribed,
+    Told,
     Unsubscribe,
     attempt,
     watchers_of,
@@ -193,6 +194,8 @@ def _subscribe(app: App, connection: Connection, message: Mapping[str, Any]) -> 
                 f"{channel} is full: a presence channel has at most "
                 f"{app.limits.presence_members} members"
             )
+        if joined.excess:
+            raise Refused("This connection has as many subscriptions as it may have")
     except Refused as refused:
         if app.subscription_error:
             yield from attempt(Send(frames.subscription_error(channel, str(refused))))
@@ -261,6 +264,8 @@ def _unsubscribe(app: App, connection: Connection, message: Mapping[str, Any]) -
 def _sign_in(app: App, connection: Connection, message: Mapping[str, Any]) -> Step[Connection]:
     user = admission.identify(app, connection, _fields(message))
     answer: SignedIn = yield SignIn(user.user_id, user.user_info, user.watchlist)
+    if answer.excess:
+        raise Refused("This user has as many connections as a user may have")
     if not answer.accepted:
         raise Refused("Connection is already signed in as another user")
     if answer.first:
@@ -367,3 +372,4 @@ def disconnect(app: App, connection: Connection) -> Step[None]:
         yield from announcements.left(app, left)
     if dropped.signed_out is not None:
         yield from announcements.user(dropped.signed_out, online=False)
+    yield from attempt(Told())

@@ -176,6 +176,9 @@ class TableDriver:
         user_id = stored.user_id if stored else None
         return effects.Dropped(left, user_id if user_id not in self._online() else None)
 
+    def _Told(self, _: effects.Told, me: str) -> None:
+        assert me not in {key[-1] for key in self.rows}
+
     def _Subscribed(self, effect: effects.Subscribed, me: str) -> str | None:
         row = self._of(effect.channel).get(me)
         return None if row is None else row["user_id"] or ""

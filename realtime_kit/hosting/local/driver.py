@@ -207,6 +207,7 @@ _PERFORMERS: dict[type[Effect], Callable[[_Peer, Any], Any]] = {
     effects.Subscribe: _Peer._subscribe,
     effects.Unsubscribe: _Peer._unsubscribe,
     effects.Drop: _Peer._drop,
+    effects.Told: lambda _peer, _effect: None,  # a process that died has no registry either
     effects.Subscribed: _Peer._subscribed,
     effects.SignIn: _Peer._sign_in,
     effects.Allow: _Peer._allow,
