@@ -24,8 +24,8 @@ import boto3
 
 from benchmarks._harness import Result, compare, main
 from benchmarks._tls import certificate
-from realtime_kit.hosting.apigateway.delivery import Message
-from realtime_kit.hosting.apigateway.posts import Posts, Tuning
+from realtime_kit.hosting.apigateway.delivery import Message, Tuning
+from realtime_kit.hosting.apigateway.posts import Posts
 from realtime_kit.hosting.apigateway.sigv4 import Credentials
 
 REGION = "eu-west-1"

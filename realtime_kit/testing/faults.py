@@ -5,7 +5,7 @@
         ...                                  # each request takes the next of the script
     server.received                          # the requests, whole ones only
 
-When the script is over, requests are answered with `default`.
+When the script is over, requests are answered with `default`, or with what `decide` says.
 """
 
 from __future__ import annotations
@@ -108,12 +108,22 @@ class Received:
 
 
 class FaultServer:
-    """Listens on a free port of 127.0.0.1 while it is entered. `tls` makes it a TLS server."""
+    """Listens on a free port of 127.0.0.1 while it is entered. `tls` makes it a TLS server.
 
-    def __init__(self, *, default: Fault | None = None, tls: ssl.SSLContext | None = None) -> None:
+    `decide` gives the fault for a request, from the threads of the connections.
+    """
+
+    def __init__(
+        self,
+        *,
+        default: Fault | None = None,
+        decide: Callable[[Received], Fault] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.host = "127.0.0.1"
         self.received: list[Received] = []
-        self._default = default or Answer()
+        fallback = default or Answer()
+        self.decide = decide or (lambda _: fallback)
         self._script: deque[Fault] = deque()
         self._tls = tls
         self._changed = threading.Condition()
@@ -198,10 +208,11 @@ class FaultServer:
             return False
         headers = {name.lower(): value for name, value in parse_headers(source).items()}
         body = source.read(int(headers.get("content-length", "0")))
+        received = Received(line[0], line[1], headers, body, number)
         with self._changed:
-            self.received.append(Received(line[0], line[1], headers, body, number))
+            self.received.append(received)
             self._changed.notify_all()
-        fault = self._script.popleft() if self._script else self._default
+        fault = self._script.popleft() if self._script else self.decide(received)
         return fault.act(connection, self._stopped)
 
 

@@ -23,9 +23,9 @@ from realtime_kit.hosting.apigateway.delivery import (
     Description,
     Disconnect,
     Schedule,
+    Tuning,
     descriptions,
 )
-from realtime_kit.hosting.apigateway.posts import Tuning
 from realtime_kit.hosting.apigateway.requests import Endpoint
 
 
@@ -100,7 +100,8 @@ class Boto3Transport:
             raise ConfigurationError(
                 "this transport needs boto3: pip install 'realtime-kit[aws]'"
             ) from error
-        return boto3.client(
+        # A session of our own: the default one is everybody's, and keeps what it once found.
+        return boto3.Session().client(
             "apigatewaymanagementapi",
             endpoint_url=self._url,
             region_name=self._region,

@@ -324,6 +324,15 @@ def descriptions(delivery: Delivery) -> dict[str, Description | None]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """`connections` at most, seconds until an `answer`, and seconds of `patience` with 429."""
+
+    connections: int = 64
+    answer: float = 3.0
+    patience: float = 5.0
+
+
 class Transport(Protocol):
     """Carries commands to the connections of one deployment."""
 

@@ -46,11 +46,6 @@ class AnswerReader:
         self._buffer = b""
         self._status = 0  # 0 while the head is not whole
 
-    @property
-    def started(self) -> bool:
-        """Whether some of an answer is there."""
-        return bool(self._buffer)
-
     def feed(self, data: bytes) -> Answer | None:
         """The answer, once these bytes complete it. Raises `BadAnswer`."""
         buffer = self._buffer + data if self._buffer else data

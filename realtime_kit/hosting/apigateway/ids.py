@@ -32,7 +32,8 @@ def to_connection_id(socket_id: str) -> str | None:
     """The one connectionId that has this socket id; None if there can be none."""
     if halves := _HALVES.fullmatch(socket_id):
         high, low = int(halves[1]), int(halves[2])
-        return _real_id(high << 44 | low) if high <= _HALF and low <= _HALF else None
+        if high <= _HALF and low <= _HALF:
+            return _real_id(high << 44 | low)
     other = _BYTES.fullmatch(socket_id)
     if other is None:
         return None

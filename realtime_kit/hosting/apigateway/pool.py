@@ -52,6 +52,11 @@ class Pool(Generic[Job]):
     def __len__(self) -> int:
         return len(self._all)
 
+    @property
+    def busy(self) -> int:
+        """How many connections carry a request."""
+        return sum(each.job is not None for each in self._all)
+
     @cached_property
     def _context(self) -> ssl.SSLContext | None:
         if not self._endpoint.tls:

@@ -12,7 +12,6 @@ import random as random_numbers
 import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from threading import Lock
 
 from realtime_kit.hosting.apigateway.bucket import TokenBucket
@@ -24,23 +23,16 @@ from realtime_kit.hosting.apigateway.delivery import (
     Describe,
     Description,
     Schedule,
+    Tuning,
     descriptions,
 )
+from realtime_kit.hosting.apigateway.http1 import Answer
 from realtime_kit.hosting.apigateway.pool import MAX_REFUSALS, Pool
 from realtime_kit.hosting.apigateway.requests import Endpoint, Signed
 from realtime_kit.hosting.apigateway.sigv4 import Credentials, CredentialSource, Signer
 
 # A handshake costs as much CPU as 30 posts: a connection is made for no fewer calls than this.
 CALLS_PER_CONNECTION = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """`connections` at most, seconds until an `answer`, and seconds of `patience` with 429."""
-
-    connections: int = 64
-    answer: float = 3.0
-    patience: float = 5.0
 
 
 class Posts:
@@ -101,7 +93,7 @@ class Posts:
             try:
                 self._run(schedule, credentials)
             finally:
-                self._settle(schedule)
+                self._end(schedule)
             return schedule.delivery
 
     def describe(
@@ -117,31 +109,30 @@ class Posts:
 
     def _run(self, schedule: Schedule, credentials: Credentials) -> None:
         pool, clock = self._pool, self._clock
-        while schedule.unfinished:
-            now = clock()
-            if now >= schedule.deadline:
-                return
+        while (now := clock()) < schedule.deadline:
             for call, lost in pool.expire(now):
                 schedule.lost(call, lost.reason, now, whole=lost.whole)
             schedule.wake(now)
             self._send(schedule, credentials, now)
             if schedule.ready and not len(pool) and pool.refusals >= MAX_REFUSALS:
-                schedule.give_up(
-                    f"no connection to {self._endpoint.host_header}: {pool.failure}", now
-                )
+                host = self._endpoint.host_header
+                schedule.give_up(f"no connection to {host}: {pool.failure}", now)
+            if not schedule.unfinished:
                 return
             ended = pool.poll(self._pause(schedule, now), now)
-            if not ended:
+            if ended:
+                self._settle(schedule, ended)
+
+    def _settle(self, schedule: Schedule, ended: list[tuple[Call, Answer | Lost]]) -> None:
+        now = self._clock()
+        for call, outcome in ended:
+            if isinstance(outcome, Lost):
+                schedule.lost(call, outcome.reason, now, whole=outcome.whole)
                 continue
-            now = clock()
-            for call, outcome in ended:
-                if isinstance(outcome, Lost):
-                    schedule.lost(call, outcome.reason, now, whole=outcome.whole)
-                    continue
-                if outcome.body and isinstance(call.command, Describe):
-                    call.description = Description.parse(outcome.body)
-                reason = outcome.error_type if outcome.status >= 300 else ""
-                schedule.answered(call, outcome.status, now, reason=reason)
+            if outcome.body and isinstance(call.command, Describe):
+                call.description = Description.parse(outcome.body)
+            reason = outcome.error_type if outcome.status >= 300 else ""
+            schedule.answered(call, outcome.status, now, reason=reason)
 
     def _send(self, schedule: Schedule, credentials: Credentials, now: float) -> None:
         """Give every idle connection a call, as far as there are calls and tokens."""
@@ -164,9 +155,11 @@ class Posts:
                 schedule.lost(call, lost.reason, now, whole=lost.whole)
 
     def _connect(self, waiting: int, now: float) -> None:
-        pool = self._pool
-        calls = waiting + len(pool)
-        wanted = min(self._tuning.connections, -(-calls // CALLS_PER_CONNECTION))
+        pool, limit = self._pool, self._tuning.connections
+        if len(pool) >= limit:
+            return
+        calls = waiting + pool.busy
+        wanted = min(limit, -(-calls // CALLS_PER_CONNECTION))
         while len(pool) < wanted and pool.refusals < MAX_REFUSALS:
             pool.open(now)
 
@@ -186,7 +179,7 @@ class Posts:
             self._signed[id(command)] = signed
         return signed.request(call.quoted_id)
 
-    def _settle(self, schedule: Schedule) -> None:
+    def _end(self, schedule: Schedule) -> None:
         now = self._clock()
         for call, lost in self._pool.rest(now, self._wall_clock()):
             schedule.lost(call, lost.reason, now, whole=lost.whole)

@@ -126,7 +126,7 @@ def canonical_path(path: str) -> str:
     Raises `ValueError` for a path that would be signed otherwise than sent: with an empty, `.` or
     `..` segment.
     """
-    segments = path.split("/")
-    if segments[0] or "" in segments[1:-1] or "." in segments or ".." in segments:
+    before, *segments = path.split("/")
+    if before or not segments or "" in segments[:-1] or "." in segments or ".." in segments:
         raise ValueError(f"not a path in its plain form: {path!r}")
     return quote(path, safe="/~")
