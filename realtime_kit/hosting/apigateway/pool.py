@@ -113,7 +113,7 @@ class Pool(Generic[Job]):
     def poll(self, timeout: float, now: float) -> list[tuple[Job, Answer | Lost]]:
         """Wait until something happens, or for `timeout` seconds: what ended, and how.
 
-        `now` is when this is called: what it was about is used no later.
+        A connection that comes to rest has rested since `now`, the time of the call.
         """
         ended: list[tuple[Job, Answer | Lost]] = []
         for key, _ in self._selector.select(timeout):

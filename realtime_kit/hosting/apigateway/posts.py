@@ -1,8 +1,8 @@
 """Many @connections requests at once, from one thread: what a fan-out on Lambda is made of.
 
-Requests are signed by hand and carried by a pool of kept connections: some 30 µs of CPU each, where
-boto3 takes 1.2 ms (`benchmarks/apigateway_fanout.py`). Then the account's quota of requests is what
-limits, and the token bucket keeps under it.
+Requests are signed by hand and carried by a pool of kept connections: some 35 µs of CPU each, where
+boto3 takes a millisecond (`benchmarks/apigateway_fanout.py`). Then the account's quota of requests
+is what limits, and the token bucket keeps under it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class Posts:
     """The `Transport` of our own. Thread-safe: one delivery at a time.
 
     `endpoint` is `https://…/STAGE`; `credentials` is asked before each delivery; `bucket` None is
-    no limit. Connections are kept for the next delivery, dropped after a
-    fork. `tls` None trusts what the system trusts. `clock` is monotonic, `wall_clock` since 1970.
+    no limit. Connections are kept for the next delivery, and dropped after a fork. `tls` None
+    trusts what the system trusts. `clock` is monotonic, `wall_clock` seconds since 1970. Only the
+    system's resolver keeps a time of its own.
     """
 
     def __init__(
@@ -75,10 +76,7 @@ class Posts:
 
         See `Transport`. What `credentials` raises is raised.
         """
-        if self._process != os.getpid():
-            self._process = os.getpid()
-            self._lock = Lock()  # another thread of the parent may have held it
-            self._pool.forget()
+        self._leave_the_parent()
         with self._lock:
             now = self._clock()
             schedule = Schedule(
@@ -104,8 +102,15 @@ class Posts:
 
     def close(self) -> None:
         """Close the connections; a further delivery makes new ones."""
+        self._leave_the_parent()
         with self._lock:
             self._pool.close()
+
+    def _leave_the_parent(self) -> None:
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._lock = Lock()  # another thread of the parent may have held it
+            self._pool.forget()
 
     def _run(self, schedule: Schedule, credentials: Credentials) -> None:
         pool, clock = self._pool, self._clock

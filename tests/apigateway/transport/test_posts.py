@@ -509,6 +509,21 @@ def test_after_a_fork_parent_and_child_have_connections_of_their_own(
     assert 0 not in by[b"child"]
 
 
+def test_a_child_that_only_closes_takes_nothing_from_the_parent(
+    stage: FaultServer, posts: Posts
+) -> None:
+    posts.deliver([Message(b"before", ["a"])])
+    child = os.fork()
+    if not child:
+        posts.close()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    delivery = posts.deliver([Message(b"after", ["a"])], timeout=2)
+    assert len(delivery.delivered) == 1
+    assert {received.connection for received in stage.received} == {0}
+
+
 def test_threads_take_turns(stage: FaultServer, posts: Posts) -> None:
     failures: list[object] = []
 
