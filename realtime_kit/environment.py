@@ -79,6 +79,11 @@ def _unknown(given: str, known: Iterable[str]) -> str:
 
 def read_vendors(environ: Mapping[str, Any]) -> dict[str, Any]:
     """The names that the vendors' own documentation gives, and Lambda's."""
+    aws = {
+        "region": environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+        "services": environ.get("AWS_ENDPOINT_URL"),
+        "function": environ.get("AWS_LAMBDA_FUNCTION_NAME"),
+    }
     key, secret = environ.get("PUSHER_KEY"), environ.get("PUSHER_SECRET")
     pusher = {
         "app_id": environ.get("PUSHER_APP_ID"),
@@ -87,6 +92,7 @@ def read_vendors(environ: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "pusher": {name: value for name, value in pusher.items() if value},
+        "aws": {name: value for name, value in aws.items() if value},
         "ably": {"key": ably} if (ably := environ.get("ABLY_API_KEY")) else {},
         "on_lambda": bool(environ.get("AWS_LAMBDA_FUNCTION_NAME")),
     }

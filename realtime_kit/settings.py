@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -93,6 +94,13 @@ def _parse_secrets(value: object) -> tuple[SecretStr, ...]:
     return tuple(item if isinstance(item, SecretStr) else SecretStr(str(item)) for item in items)
 
 
+def _parse_texts(value: object) -> tuple[str, ...]:
+    items = _items(value)
+    if not all(isinstance(item, str) and item for item in items):
+        raise ValueError("a list of texts, none of them empty")
+    return tuple(map(str, items))
+
+
 def _check_master_key(value: SecretStr) -> SecretStr:
     try:
         length = len(b64decode(value.get_secret_value(), validate=True))
@@ -112,9 +120,11 @@ def _parse_prefix(value: str) -> str:
 if TYPE_CHECKING:
     Keys = tuple[SigningKey, ...]
     Secrets = tuple[SecretStr, ...]
+    Texts = tuple[str, ...]
 else:  # Any: pydantic would build, and never use, a schema of what the function returns already.
     Keys = Annotated[Any, PlainValidator(_parse_keys)]
     Secrets = Annotated[Any, PlainValidator(_parse_secrets)]
+    Texts = Annotated[Any, PlainValidator(_parse_texts)]
 MasterKey = Annotated[SecretStr, AfterValidator(_check_master_key)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=300)]
@@ -168,6 +178,11 @@ class LocalSettings(Section):
     encryption_master_key: MasterKey | None = None
     timeout: Seconds = 3.0
 
+    @property
+    def hosts(self) -> tuple[str | None, ...]:
+        """Where it is reached, as far as that is set."""
+        return (self.host, self.public_host)
+
 
 class PusherSettings(Section):
     """Pusher Channels, or another server of its protocol at `host`.
@@ -196,6 +211,11 @@ class PusherSettings(Section):
     encryption_master_key: MasterKey | None = None
     timeout: Seconds = 3.0
 
+    @property
+    def hosts(self) -> tuple[str | None, ...]:
+        """Where it is reached, as far as that is set."""
+        return (self.host, self.public_host)
+
     def require(self, *settings: str) -> Self:
         super().require(*settings)
         if not settings and not self.host:
@@ -214,14 +234,63 @@ class AblySettings(Section):
 
 
 class AwsSettings(Section):
-    """The deployment in one's own AWS account."""
+    """The deployment in one's own AWS account.
+
+    `url` is its HTTP API, `https://HOST`; `socket` where browsers connect, `wss://HOST/STAGE`;
+    `endpoint` where `@connections` is, if it is not the same with `https`. `table`, `queue` (a
+    URL) and `function` (the one that is invoked to greet a client) are what its functions use;
+    `services` replaces the address of DynamoDB, SQS and Lambda. `webhook` is the URL that is told
+    what happens, instead of the `@realtime.on` handlers of the functions.
+
+    Bounds of what clients may take, 0 for none: `origins` of pages that may connect (none: all),
+    connections `per_address` and `per_user`, `subscriptions` of a connection, and
+    `authorization`, seconds to sign in or to subscribe to a channel that needs a proof.
+
+    The functions together send no more than `share` of the account's `quota` of requests a second
+    and of its `burst`; each instance has its part of as many as `concurrency` says there may be.
+    """
 
     name = "aws"
-    needed = ("table",)
+    needed = ("app_id", "keys")
+    vendor_names: ClassVar[Mapping[str, str]] = {
+        "region": "AWS_REGION",
+        "services": "AWS_ENDPOINT_URL",
+        "function": "AWS_LAMBDA_FUNCTION_NAME",
+    }
 
-    table: str = ""
-    region: str | None = None
+    app_id: str = DEVELOPMENT_APP_ID
+    keys: Keys = ()
+    url: str | None = None
+    socket: str | None = None
     endpoint: str | None = None
+    encryption_master_key: MasterKey | None = None
+    timeout: Seconds = 3.0
+
+    region: str | None = None
+    table: str = ""
+    queue: str | None = None
+    function: str | None = None
+    services: str | None = None
+    webhook: str | None = None
+    delivery: Literal["auto", "inline", "queue"] = "auto"
+    client_events: bool = True
+    subscription_count: bool = False
+
+    origins: Texts = ()
+    per_address: int = Field(default=200, ge=0)
+    per_user: int = Field(default=50, ge=0)
+    subscriptions: int = Field(default=200, ge=0)
+    authorization: float = Field(default=30.0, ge=0)
+
+    quota: int = Field(default=10_000, ge=1)
+    burst: int = Field(default=5_000, ge=1)
+    share: float = Field(default=0.5, gt=0, le=1)
+    concurrency: int = Field(default=10, ge=1)
+
+    @property
+    def hosts(self) -> tuple[str | None, ...]:
+        """Where it is reached, as far as that is set."""
+        return tuple(urlsplit(url).hostname for url in (self.url, self.socket) if url)
 
 
 class WebSettings(Section):
@@ -336,8 +405,8 @@ class RealtimeSettings(BaseSettings):
         Raises `ConfigurationError`.
         """
         name = provider or self.provider_name
-        sections: dict[str, LocalSettings | PusherSettings]
-        sections = {"local": self.local, "pusher": self.pusher}
+        sections: dict[str, LocalSettings | PusherSettings | AwsSettings]
+        sections = {"local": self.local, "pusher": self.pusher, "aws": self.aws}
         section = sections.get(name)
         if section is None or not any(pair.is_published for pair in section.keys):
             return
@@ -347,7 +416,7 @@ class RealtimeSettings(BaseSettings):
         elif development is False:
             where = "outside debug and testing"
         else:
-            hosts = (address, section.host, section.public_host)
+            hosts = (address, *section.hosts)
             far = [host for host in hosts if host and not is_loopback(host)]
             where = f"on {far[0]}, which others can reach" if far else None
         if where:

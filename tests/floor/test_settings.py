@@ -427,8 +427,10 @@ class TestMissing:
     def test_the_others(self):
         with pytest.raises(ConfigurationError, match="REALTIME_ABLY__KEY or ABLY_API_KEY"):
             read().ably.require()
-        with pytest.raises(ConfigurationError, match=r"aws\.table is not set.*REALTIME_AWS__TABLE"):
+        with pytest.raises(ConfigurationError, match=r"aws\.keys is not set.*REALTIME_AWS__KEYS"):
             read().aws.require()
+        with pytest.raises(ConfigurationError, match=r"aws\.table is not set.*REALTIME_AWS__TABLE"):
+            read().aws.require("table")
         assert read().local.require() == read().local
 
     def test_a_single_setting(self):
