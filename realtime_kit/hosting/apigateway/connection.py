@@ -30,16 +30,20 @@ class Lost:
 
 
 class Connection(Generic[Job]):
-    """One socket and what it is at: opening, resting, or the exchange for `job`."""
+    """One socket and what it is at: opening, resting, or the exchange for `job`.
+
+    `advance()` goes on as far as the socket lets it, and returns the answer if it is there now. It
+    raises `OSError` or `BadAnswer` if the connection is of no further use.
+    """
 
     __slots__ = (
-        "_advance",
         "_context",
         "_host",
         "_left",
         "_reader",
         "_socket",
         "_tls",
+        "advance",
         "answers",
         "deadline",
         "events",
@@ -63,7 +67,7 @@ class Connection(Generic[Job]):
         self._tls: ssl.SSLSocket | None = None
         self._left = b""
         self._reader = AnswerReader()
-        self._advance: Callable[[], Answer | None] = self._connected
+        self.advance: Callable[[], Answer | None] = self._connected
         self._socket = socket.socket(family, kind, protocol)
         self.fd = self._socket.fileno()
         try:
@@ -87,13 +91,6 @@ class Connection(Generic[Job]):
         """Whether all of the request is written."""
         return not self._left
 
-    def advance(self) -> Answer | None:
-        """Go on as far as the socket lets it: the answer, if it is there now.
-
-        Raises `OSError` or `BadAnswer` if this connection is of no further use.
-        """
-        return self._advance()
-
     def close(self) -> None:
         self._socket.close()
 
@@ -106,7 +103,7 @@ class Connection(Generic[Job]):
         self._socket = self._tls = self._context.wrap_socket(
             self._socket, server_hostname=self._host, do_handshake_on_connect=False
         )
-        self._advance = partial(self._shake_hands, self._tls)
+        self.advance = partial(self._shake_hands, self._tls)
         self._shake_hands(self._tls)
 
     def _shake_hands(self, tls: ssl.SSLSocket) -> None:
@@ -123,7 +120,7 @@ class Connection(Generic[Job]):
         self.opening = False
         self.deadline = inf
         self.events = EVENT_READ
-        self._advance = self._exchange
+        self.advance = self._exchange
 
     def _exchange(self) -> Answer | None:
         # Reading comes first: a server that refuses a request may answer before all of it is

@@ -99,21 +99,18 @@ class AnswerReader:
         self._status = status = int(line[2])
         self._chunked = False
         self._length: int | None = None
-        self._keep = line[1] == b"1" and not any(
-            b"close" in value for value in _values(head, b"connection")
+        # Of what is rare, only the word is looked for: this is done for every post.
+        self._keep = line[1] == b"1" and not (
+            b"close" in head and any(b"close" in value for value in _values(head, b"connection"))
         )
         if status < 200 or status in (204, 304):
             self._length = 0
-        elif codings := _values(head, b"transfer-encoding"):
+        elif b"transfer-encoding" in head and (codings := _values(head, b"transfer-encoding")):
             if codings != [b"chunked"]:
                 raise BadAnswer("a transfer coding that nobody asked for")
             self._chunked = True
         elif lengths := _values(head, b"content-length"):
-            if len(set(lengths)) > 1 or not re.fullmatch(rb"[0-9]{1,9}", lengths[0]):
-                raise BadAnswer("not a length")
-            self._length = int(lengths[0])
-            if self._length > MAX_BODY:
-                raise BadAnswer("a body that is too large")
+            self._length = _length(lengths)
         else:
             self._keep = False
 
@@ -142,6 +139,15 @@ class AnswerReader:
             return self._answer(body, at + 2)
         end = self._buffer.find(b"\r\n\r\n", at)
         return None if end < 0 else self._answer(body, end + 4)
+
+
+def _length(values: list[bytes]) -> int:
+    length = values[0]
+    if not (length.isdigit() and len(length) < 10) or len(set(values)) > 1:
+        raise BadAnswer("not a length")
+    if int(length) > MAX_BODY:
+        raise BadAnswer("a body that is too large")
+    return int(length)
 
 
 def _values(head: bytes, name: bytes) -> list[bytes]:

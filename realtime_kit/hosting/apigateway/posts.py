@@ -1,6 +1,6 @@
 """Many @connections requests at once, from one thread: what a fan-out on Lambda is made of.
 
-Requests are signed by hand and carried by a pool of kept connections: some 35 µs of CPU each, where
+Requests are signed by hand and carried by a pool of kept connections: some 30 µs of CPU each, where
 boto3 takes a millisecond (`benchmarks/apigateway_fanout.py`). Then the account's quota of requests
 is what limits, and the token bucket keeps under it.
 """
