@@ -79,6 +79,7 @@ def connect(
             return connection
     except EffectFailed:
         yield from attempt(Drop())
+        yield from attempt(Told())
         yield from _end(_UNAVAILABLE, OVER_CAPACITY)
         return None
     yield from _end("Application is over connection quota", 4004)

@@ -1,7 +1,8 @@
-"""The protocol suite's world: clients, an app and time, on two drivers.
+"""The protocol suite's world: clients, an app and time, on four drivers.
 
 `memory` is the embedded server's driver. `table` keeps every row as JSON text, as a database would,
 reads the connection from its row for each frame, and can perform steps one effect at a time.
+`deployment` is the Lambda driver over a DynamoDB in memory, `moto` the same over moto's.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from realtime_kit.protocol.app import App, Apps, Key
 from realtime_kit.protocol.connection import Connection
 from realtime_kit.protocol.effects import run
 from realtime_kit.protocol.http_api import Request, Response, respond
+from realtime_kit.testing.deployment import Deployment
+from realtime_kit.testing.dynamodb import MemoryDynamoDB, MotoDynamoDB
 
 KEY = Key("app-key", "app-secret")
 NOW = 1_700_000_000
@@ -370,7 +373,7 @@ class Peer:
     def stored(self) -> Connection:
         """The connection as a host finds it when the next frame comes."""
         driver = self.world.driver
-        stored = driver.stored(self.socket_id) if isinstance(driver, TableDriver) else None
+        stored = driver.stored(self.socket_id) if not isinstance(driver, MemoryDriver) else None
         return stored or self.connection
 
     def receive(self, frame: str | bytes) -> effects.Step[Connection]:
@@ -444,7 +447,7 @@ class Peer:
 class World:
     """One app on one driver."""
 
-    def __init__(self, driver: type[MemoryDriver] | type[TableDriver], app: App) -> None:
+    def __init__(self, driver: Callable[..., Any], app: App) -> None:
         self.app, self.clock = app, Clock()
         self.webhooks: list[dict[str, Any]] = []
         self.encoded: list[str] = []
@@ -453,7 +456,7 @@ class World:
         self._ids = itertools.count(1)
         self._fault: Callable[[effects.Effect], str | None] = lambda effect: None
         self.driver = driver(
-            app,
+            app=app,
             encode=self._encode,
             clock=self.clock,
             call_later=self.clock.call_later,
@@ -516,7 +519,7 @@ class World:
 
     def left_behind(self) -> dict[str, Any]:
         """Rows of the registry."""
-        if isinstance(self.driver, TableDriver):
+        if not isinstance(self.driver, MemoryDriver):
             return self.driver.left_behind()
         rows = vars(self.driver.registry).items()
         return {name: kept for name, kept in rows if isinstance(kept, dict) and kept}
@@ -587,22 +590,41 @@ def _book(peer: Peer, effect: effects.Effect, answer: Any) -> None:
             peer.user_id = None
 
 
-DRIVERS = {"memory": MemoryDriver, "table": TableDriver}
+def _deployment(**arguments: Any) -> Deployment:
+    return Deployment(arguments.pop("app"), db=MemoryDynamoDB(), **arguments)
+
+
+def _moto(**arguments: Any) -> Deployment:
+    return Deployment(arguments.pop("app"), db=MotoDynamoDB(), **arguments)
+
+
+DRIVERS = {
+    "memory": MemoryDriver,
+    "table": TableDriver,
+    "deployment": _deployment,
+    "moto": _moto,
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "crowd: a hundred connections; too slow on moto")
 
 
 @pytest.fixture(params=DRIVERS)
 def make_world(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
     """A world with an app of one's own: `make_world(client_events=False)`."""
+    if request.param == "moto" and request.node.get_closest_marker("crowd"):
+        pytest.skip("moto copies its table for each transaction")
     yield from _making(DRIVERS[request.param])
 
 
-@pytest.fixture
-def table_world() -> Iterator[Callable[..., World]]:
-    """Like `make_world`, on the driver whose steps may interleave."""
-    yield from _making(TableDriver)
+@pytest.fixture(params=["table", "deployment", "moto"])
+def table_world(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
+    """Like `make_world`, on the drivers whose steps may interleave."""
+    yield from _making(DRIVERS[request.param])
 
 
-def _making(driver: type[MemoryDriver] | type[TableDriver]) -> Iterator[Callable[..., World]]:
+def _making(driver: Callable[..., Any]) -> Iterator[Callable[..., World]]:
     worlds: list[World] = []
 
     def make(**changes: Any) -> World:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,13 @@ EXAMPLES = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+# moto takes a hundred times as long as the others.
+FEW = settings(EXAMPLES, max_examples=3 * SOAK)
+fast = pytest.mark.parametrize("make_world", ["memory", "table", "deployment"], indirect=True)
+fast_tables = pytest.mark.parametrize("table_world", ["table", "deployment"], indirect=True)
+moto = pytest.mark.parametrize("make_world", ["moto"], indirect=True)
+moto_table = pytest.mark.parametrize("table_world", ["moto"], indirect=True)
 
 PUBLIC = ["a", "cache-a", "private-b", "private-encrypted-cache-b"]
 PRESENCE = ["presence-c", "presence-cache-d"]
@@ -258,9 +266,21 @@ def check_webhooks(world, *, strict):
     assert not any(joined.values())
 
 
+@fast
 @EXAMPLES
 @given(script=st.lists(actions, min_size=20, max_size=60))
 def test_any_sequence_of_frames(make_world, script):
+    any_sequence(make_world, script)
+
+
+@moto
+@FEW
+@given(script=st.lists(actions, min_size=20, max_size=60))
+def test_any_sequence_of_frames_over_moto(make_world, script):
+    any_sequence(make_world, script)
+
+
+def any_sequence(make_world, script):
     world = make_world()
     play = Play(world)
     for action in script:
@@ -285,9 +305,21 @@ def _check_delivery(play, before, excluded, channel):
         assert len(got) == expected
 
 
+@fast
 @EXAMPLES
 @given(script=st.lists(actions | failures, min_size=20, max_size=60))
 def test_any_sequence_of_frames_on_a_driver_that_fails(make_world, script):
+    any_sequence_with_failures(make_world, script)
+
+
+@moto
+@FEW
+@given(script=st.lists(actions | failures, min_size=20, max_size=60))
+def test_any_sequence_of_frames_on_a_driver_that_fails_over_moto(make_world, script):
+    any_sequence_with_failures(make_world, script)
+
+
+def any_sequence_with_failures(make_world, script):
     world = make_world()
     play = Play(world)
     for action in script:
@@ -342,12 +374,25 @@ meetings = st.one_of(
 )
 
 
+scripts = st.lists(meetings | actions, min_size=20, max_size=100)
+orders = st.lists(st.integers(0, 9), max_size=20)
+
+
+@fast_tables
 @EXAMPLES
-@given(
-    script=st.lists(meetings | actions, min_size=20, max_size=100),
-    order=st.lists(st.integers(0, 9), max_size=20),
-)
+@given(script=scripts, order=orders)
 def test_any_order_of_effects(table_world, script, order):
+    any_order(table_world, script, order)
+
+
+@moto_table
+@FEW
+@given(script=scripts, order=orders)
+def test_any_order_of_effects_over_moto(table_world, script, order):
+    any_order(table_world, script, order)
+
+
+def any_order(table_world, script, order):
     world = table_world()
     play = Interleaved(world)
     for action in script:

@@ -66,6 +66,7 @@ def test_presence_and_internal_channels_are_not_counted(counting):
     assert heard(counting) == []
 
 
+@pytest.mark.crowd
 def test_above_a_hundred_they_are_gathered(counting, counts):
     peers = [counting.connect() for _ in range(104)]
     for peer in peers[:100]:
@@ -87,6 +88,7 @@ def test_above_a_hundred_they_are_gathered(counting, counts):
     assert counts(peers[0].take()) == [103]
 
 
+@pytest.mark.crowd
 def test_what_changes_while_one_waits_is_told_by_it(counting, counts):
     peers = [counting.connect() for _ in range(101)]
     for peer in peers:

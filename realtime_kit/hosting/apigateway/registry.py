@@ -1,0 +1,366 @@
+"""Who is connected and signed in, of one app, in a DynamoDB table; with `Subscriptions`, all that
+`MemoryRegistry` is for the embedded server.
+
+A connection's row is there first and goes last: whatever else it has is written under the condition
+that it was not dropped. What it had is ended in two steps, so that no leave is lost with a function
+that dies: `drop` ends it and keeps what is to be told, under a claim; `told` forgets that. A claim
+that nobody honoured for `CLAIM_SECONDS` can be taken over.
+"""
+
+from __future__ import annotations
+
+import json
+import random as random_numbers
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from realtime_kit.hosting.apigateway import rows
+from realtime_kit.hosting.apigateway.dynamodb import Key, Row, Value
+from realtime_kit.hosting.apigateway.rows import LIVE, Names, number, text
+from realtime_kit.hosting.apigateway.subscriptions import Subscriptions, ended
+from realtime_kit.hosting.apigateway.table import Change, ConditionFailed, Table
+from realtime_kit.protocol.connection import Connection
+from realtime_kit.protocol.effects import Dropped, Left, SignedIn, SignIn, watchers_of
+
+# API Gateway waits 29 seconds for a function: after that nobody honours a claim.
+CLAIM_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one address, user or connection may have; None is no bound.
+
+    `authorization`: seconds to sign in or to subscribe to a channel that needs a proof. `age`: a
+    connection ends at an age drawn from these seconds, before API Gateway ends all that began
+    together at two hours.
+    """
+
+    per_address: int | None = 200
+    per_user: int | None = 50
+    subscriptions: int | None = 200
+    authorization: float | None = 30.0
+    age: tuple[float, float] = (100 * 60.0, 115 * 60.0)
+
+
+class Registry:
+    """The rows of one app. `clock` gives seconds since 1970; `random` numbers from 0 up to 1."""
+
+    def __init__(
+        self,
+        table: Table,
+        app_id: str,
+        *,
+        bounds: Bounds | None = None,
+        clock: Callable[[], float] = time.time,
+        random: Callable[[], float] = random_numbers.random,
+        mark: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self.table = table
+        self.names = Names.of(app_id)
+        self.bounds = bounds or Bounds()
+        self.clock = clock
+        self.mark = mark
+        self._random = random
+        self.subscriptions = Subscriptions(
+            table, self.names, clock=clock, mark=mark, most=self.bounds.subscriptions
+        )
+
+    # --- a connection begins ----------------------------------------------------------------
+
+    def connect(
+        self, conn: str, value: Connection, *, address: str | None, most: int | None
+    ) -> bool:
+        """Write a connection; False if its address or the app has as many as it may have."""
+        counters = self._counted(address, most)
+        now = self.clock()
+        youngest, oldest = self.bounds.age
+        closes = now + youngest + self._random() * (oldest - youngest)
+        proof = self.bounds.authorization
+        due = rows.due_time(closes if proof is None else min(closes, now + proof))
+        row: dict[str, Value] = {
+            **value.to_json(),
+            "closes": rows.due_time(closes),
+            "due": due,
+            "expires": rows.expiry(now),
+        }
+        if address is not None and self.bounds.per_address is not None:
+            row["address"] = address
+        if most is not None:
+            row["counted"] = 1
+        return self.table.settle(lambda: self._connect(conn, row, counters))
+
+    def _connect(self, conn: str, row: Row, counters: Mapping[Key, int]) -> bool:
+        key, expires = rows.connection(conn), number(row, "expires")
+        found = self.table.get_many([key, *counters])
+        if key in found:
+            return True
+        for counter, most in counters.items():
+            if number(found.get(counter, {}), "conns") >= most:
+                return False
+        changes = [
+            Change("Put", key, "attribute_not_exists(pk)", values=row),
+            self._due(conn, text(row, "due"), expires),
+        ]
+        for counter, most in counters.items():
+            changes.append(rows.raised(counter, found.get(counter), expires, most=most))
+        self.table.transact(changes)
+        return True
+
+    def _counted(self, address: str | None, most: int | None) -> dict[Key, int]:
+        """The counters of a connection, and what bounds them."""
+        counters = {}
+        if address is not None and self.bounds.per_address is not None:
+            counters[self.names.address(address)] = self.bounds.per_address
+        if most is not None:
+            counters[self.names.connections()] = most
+        return counters
+
+    def connection(self, conn: str) -> Connection | None:
+        """The value of a connection; None if there is none, or it is dropped."""
+        row = self.table.get(rows.connection(conn))
+        return None if row is None or "dropped" in row else Connection.from_json(dict(row))
+
+    def allow(self, conn: str, bucket: str, rate: float) -> bool:
+        """Take one token, of `rate` a second and as many in store.
+
+        The bucket is one number: when it will be full again (the "generic cell rate algorithm").
+        """
+        if rate < 1:
+            return False
+        key, name = rows.connection(conn), f"bucket_{bucket}"
+        step, now = round(1_000_000 / rate), rows.micros(self.clock())
+        latest = now + 1_000_000 - step
+        full = Change(
+            "Update",
+            key,
+            f"{LIVE} AND (attribute_not_exists({name}) OR {name} <= :now)",
+            f"SET {name} = :next",
+            given={"now": now, "next": now + step},
+        )
+        used = Change(
+            "Update",
+            key,
+            f"{LIVE} AND {name} > :now AND {name} <= :latest",
+            f"SET {name} = {name} + :step",
+            given={"now": now, "latest": latest, "step": step},
+        )
+        return self.table.settle(lambda: self._allow(full, used, name, latest))
+
+    def _allow(self, full: Change, used: Change, name: str, latest: int) -> bool:
+        try:
+            self.table.write(full)
+        except ConditionFailed as failed:
+            row = failed.rows[0]
+            if row is None or "dropped" in row or number(row, name) > latest:
+                return False
+            self.table.write(used)
+        return True
+
+    # --- users ------------------------------------------------------------------------------
+
+    def sign_in(self, conn: str, wanted: SignIn) -> SignedIn:
+        tried: dict[Value, bool] = {}
+        watched = {self.names.user(user_id): user_id for user_id in wanted.watchlist}
+        found = self.table.get_many(watched)  # before this connection is one of them
+        online = tuple(user_id for key, user_id in watched.items() if key in found)
+        answer = self.table.settle(lambda: self._sign_in(conn, wanted, tried))
+        if not answer.accepted:
+            return answer
+        self.subscriptions.watch(conn, map(watchers_of, wanted.watchlist))
+        return replace(answer, online=online)
+
+    def _sign_in(self, conn: str, wanted: SignIn, tried: dict[Value, bool]) -> SignedIn:
+        key, user = rows.connection(conn), self.names.user(wanted.user_id)
+        found = self.table.get_many([key, user])
+        row, most = found.get(key), self.bounds.per_user
+        if row is None or "dropped" in row or row.get("user_id", wanted.user_id) != wanted.user_id:
+            return SignedIn(accepted=False)
+        if "user_id" in row:
+            self.table.write(_signing_in(key, wanted, "user_id = :user_id", str(row["signed_by"])))
+            return SignedIn(True, tried.get(row["signed_by"], False))
+        if most is not None and number(found.get(user, {}), "conns") >= most:
+            return SignedIn(accepted=False, excess=True)
+        mark, expires = self.mark(), rows.expiry(self.clock())
+        tried[mark] = user not in found
+        own: Row = {"user_id": wanted.user_id, "mark": mark, "expires": expires}
+        index: Row = {"conn": conn, "expires": expires}
+        self.table.transact(
+            [
+                _signing_in(key, wanted, f"{LIVE} AND attribute_not_exists(user_id)", mark),
+                rows.raised(user, found.get(user), expires, most=most),
+                Change("Put", rows.sign_in(conn), values=own),
+                Change("Put", self.names.signed_in(wanted.user_id, conn), values=index),
+            ]
+        )
+        return SignedIn(True, tried[mark])
+
+    def online(self, user_ids: Iterable[str]) -> dict[str, None]:
+        """Those of the users who are signed in."""
+        keys = {self.names.user(user_id): user_id for user_id in user_ids}
+        found = self.table.get_many(keys)
+        return {user_id: None for key, user_id in keys.items() if key in found}
+
+    # --- a connection ends ------------------------------------------------------------------
+
+    def drop(self, conn: str, claim: str) -> tuple[Dropped, bool]:
+        """End all that a connection has; what is to be told of it, and whether that is all: not,
+        if another is about to tell some of it."""
+        now = self.clock()
+        dropped = Change(
+            "Update",
+            rows.connection(conn),
+            "attribute_exists(pk)",
+            "SET dropped = if_not_exists(dropped, :now)",
+            given={"now": rows.micros(now)},
+        )
+        try:
+            self.table.write(dropped)
+        except ConditionFailed:
+            return Dropped(), True
+        held = list(self.table.query(rows.connection(conn).pk))
+        subscriptions = sorted(
+            (row for row in held if "channel" in row), key=lambda row: number(row, "since")
+        )
+        internal = [text(row, "channel") for row in subscriptions if _is_internal(row)]
+        self.subscriptions.forget_internal(conn, internal)
+        left: list[Left | None] = [Left(channel, existed=True) for channel in internal]
+        for row in subscriptions:
+            if not _is_internal(row):
+                left.append(self._leave(conn, row, claim))
+        signed_in = next((row for row in held if row["sk"] == "I"), None)
+        signed_out = "" if signed_in is None else self._sign_out(conn, signed_in, claim)
+        whole = None not in left and signed_out is not None
+        return Dropped(tuple(filter(None, left)), signed_out or None), whole
+
+    def _leave(self, conn: str, row: Row, claim: str) -> Left | None:
+        if "ended" not in row:
+            return self.subscriptions.end(conn, row, claim, alive=False)
+        return ended(row) if self._claimed(row, claim) else None
+
+    def _sign_out(self, conn: str, row: Row, claim: str) -> str | None:
+        """The user if it was the last connection, "" if it was not, None if another tells."""
+        if "ended" in row:
+            return _told(row) if self._claimed(row, claim) else None
+        return self.table.settle(lambda: self._end_sign_in(conn, row, claim))
+
+    def _end_sign_in(self, conn: str, row: Row, claim: str) -> str | None:
+        own_key, user_id = rows.sign_in(conn), text(row, "user_id")
+        user = self.names.user(user_id)
+        found = self.table.get_many([own_key, user])
+        now = found.get(own_key)
+        if now is None or "ended" in now:
+            return _told(now) if now and now["ended_by"] == claim else None
+        last = number(found.get(user, {}), "conns") <= 1
+        told = user_id if last else ""
+        self.table.transact(
+            [
+                rows.ending(own_key, row, told, claim, self.clock()),
+                *rows.lowered(user, found.get(user)),
+                Change("Delete", self.names.signed_in(user_id, conn)),
+            ]
+        )
+        return told
+
+    def _claimed(self, row: Row, claim: str) -> bool:
+        """Take over the claim to tell what was ended, if nobody else may be about to."""
+        before = text(row, "ended_by")
+        if before == claim:
+            return True
+        if number(row, "ended_at") > rows.micros(self.clock() - CLAIM_SECONDS):
+            return False
+        taking = Change(
+            "Update",
+            Key(text(row, "pk"), text(row, "sk")),
+            "ended_by = :before OR ended_by = :claim",
+            "SET ended_by = :claim, ended_at = :now",
+            given={"before": before, "claim": claim, "now": rows.micros(self.clock())},
+        )
+        try:
+            self.table.write(taking)
+        except ConditionFailed:
+            return False
+        return True
+
+    def told(self, conn: str, claim: str) -> None:
+        """What `drop` answered under this claim was told: forget it, and the connection with it
+        unless there is something else to tell."""
+        held = list(self.table.query(rows.connection(conn).pk))
+        connection = next((row for row in held if row["sk"] == "#"), None)
+        if connection is None or "dropped" not in connection:
+            return
+        rest = [row for row in held if row is not connection]
+        mine = [row for row in rest if _is_internal(row) or row.get("ended_by") == claim]
+        self.table.delete_many(Key(text(row, "pk"), text(row, "sk")) for row in mine)
+        if len(mine) == len(rest):
+            self.table.settle(lambda: self._forget(conn, connection))
+
+    def _forget(self, conn: str, connection: Row) -> None:
+        key = rows.connection(conn)
+        address = str(connection["address"]) if "address" in connection else None
+        counters = [self.names.address(address)] if address is not None else []
+        if "counted" in connection:
+            counters.append(self.names.connections())
+        found = self.table.get_many([key, *counters])
+        if key not in found:
+            return
+        changes = [
+            Change("Delete", key, "due = :due", given={"due": found[key]["due"]}),
+            Change("Delete", self.names.due(conn, text(found[key], "due"))),
+        ]
+        for counter in counters:
+            changes += rows.lowered(counter, found.get(counter))
+        self.table.transact(changes)
+
+    # --- looking after them -----------------------------------------------------------------
+
+    def postpone(self, conn: str, row: Row, time: str) -> None:
+        """See to a connection again at `time`, a `due_time`; `row` is its row."""
+        before = text(row, "due")
+        given = {"before": before, "due": time}
+        changes = [
+            Change(
+                "Update",
+                rows.connection(conn),
+                f"{LIVE} AND due = :before",
+                "SET due = :due",
+                given=given,
+            ),
+            Change("Delete", self.names.due(conn, before)),
+            self._due(conn, time, number(row, "expires")),
+        ]
+        with suppress(ConditionFailed):  # it is gone, or another has done it
+            self.table.transact(changes)
+
+    def _due(self, conn: str, time: str, expires: int) -> Change:
+        return Change("Put", self.names.due(conn, time), values={"conn": conn, "expires": expires})
+
+    def due(self) -> Iterator[list[str]]:
+        """The connections that must be seen to by now, a page at a time."""
+        stop = rows.due_time(self.clock()) + "$"
+        for partition in range(rows.DUE_PARTITIONS):
+            pages = self.table.pages(self.names.due_partition(partition), start="0", stop=stop)
+            for items in pages:
+                yield [item["conn"]["S"] for item in items]
+
+
+def _is_internal(row: Row) -> bool:
+    return str(row.get("channel", "")).startswith("#")
+
+
+def _told(row: Row) -> str:
+    user_id: str = json.loads(text(row, "ended"))
+    return user_id
+
+
+def _signing_in(key: Key, wanted: SignIn, condition: str, mark: str) -> Change:
+    update = "SET user_id = :user_id, signed_by = :mark, authorized = :one"
+    given: dict[str, Value] = {"user_id": wanted.user_id, "mark": mark, "one": 1}
+    if wanted.user_info is None:
+        update += " REMOVE user_info"
+    else:
+        update += ", user_info = :info"
+        given["info"] = wanted.user_info
+    return Change("Update", key, condition, update, given=given)

@@ -1,0 +1,208 @@
+"""What stands in the table: one item for each fact, found by its key alone. No index is needed, so
+that every read sees every write before it.
+
+    pk                  sk              what it says
+    C#conn              #               a connection: its value, its bounds, when it must be seen to
+                        I               it is signed in
+                        S#channel       it is subscribed; with `ended`: was, and is to be told of
+    H{0..15}#app        channel         a channel that is occupied: its head (`occupancy.py`)
+    S0#app#channel      K               its last event
+                        L               its count is about to be announced
+                        M#user          a member, with `conns` connections
+                        N               it is spread over `spread` shards
+                        S#conn          a subscriber
+    S{1..15}#app#chann. N               a shard with `conns` subscribers
+                        S#conn          a subscriber
+    U#app#user          #               a user with `conns` signed-in connections
+                        I#conn          one of them
+                        P#channel#conn  a connection that is the user on a presence channel
+    T{0..15}#app        time#conn       a connection must be seen to by then
+    A#app               #               connections, where the app has a limit
+    A#app#address       #               connections from an address
+    W#app#key           #               what the application was told (`webhooks.py`)
+
+Channels that begin with `#` have subscribers and nothing else. All but what the application was
+told carries `expires`, the table's TTL attribute, a day ahead: what a sweep should have ended goes
+by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from urllib.parse import quote
+from zlib import crc32
+
+from realtime_kit.hosting.apigateway.dynamodb import Key, Row
+from realtime_kit.hosting.apigateway.table import Change
+
+HEAD_PARTITIONS = 16
+DUE_PARTITIONS = 16
+LIFETIME = 24 * 3600
+
+# The condition of whatever a connection is given: it is there, and nobody has begun to end it.
+LIVE = "attribute_exists(pk) AND attribute_not_exists(dropped)"
+
+TABLE = {
+    "BillingMode": "PAY_PER_REQUEST",
+    "AttributeDefinitions": [
+        {"AttributeName": "pk", "AttributeType": "S"},
+        {"AttributeName": "sk", "AttributeType": "S"},
+    ],
+    "KeySchema": [
+        {"AttributeName": "pk", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
+    ],
+}
+TTL_ATTRIBUTE = "expires"
+
+
+def text(row: Row, name: str) -> str:
+    return str(row[name])
+
+
+def number(row: Row, name: str) -> int:
+    """0 if it is not there."""
+    return int(row.get(name, 0))
+
+
+def connection(conn: str) -> Key:
+    return Key(f"C#{conn}", "#")
+
+
+def sign_in(conn: str) -> Key:
+    return Key(f"C#{conn}", "I")
+
+
+def subscription(conn: str, channel: str) -> Key:
+    return Key(f"C#{conn}", f"S#{channel}")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The keys of one app's rows. A `#` in its id cannot run into what follows."""
+
+    app: str
+
+    @classmethod
+    def of(cls, app_id: str) -> Names:
+        return cls(quote(app_id, safe=""))
+
+    def heads(self, partition: int) -> str:
+        return f"H{partition}#{self.app}"
+
+    def head(self, channel: str) -> Key:
+        return Key(self.heads(spread_over(HEAD_PARTITIONS, channel)), channel)
+
+    def shard(self, channel: str, shard: int = 0) -> str:
+        return f"S{shard}#{self.app}#{channel}"
+
+    def counter(self, channel: str, shard: int) -> Key:
+        return Key(self.shard(channel, shard), "N")
+
+    def spread(self, channel: str) -> Key:
+        return Key(self.shard(channel), "N")
+
+    def subscriber(self, channel: str, shard: int, conn: str) -> Key:
+        return Key(self.shard(channel, shard), f"S#{conn}")
+
+    def member(self, channel: str, user_id: str) -> Key:
+        return Key(self.shard(channel), f"M#{user_id}")
+
+    def last_event(self, channel: str) -> Key:
+        return Key(self.shard(channel), "K")
+
+    def announcement(self, channel: str) -> Key:
+        return Key(self.shard(channel), "L")
+
+    def user(self, user_id: str) -> Key:
+        return Key(f"U#{self.app}#{user_id}", "#")
+
+    def signed_in(self, user_id: str, conn: str) -> Key:
+        return Key(self.user(user_id).pk, f"I#{conn}")
+
+    def presence(self, user_id: str, channel: str, conn: str) -> Key:
+        return Key(self.user(user_id).pk, f"P#{channel}#{conn}")
+
+    def due_partition(self, partition: int) -> str:
+        return f"T{partition}#{self.app}"
+
+    def due(self, conn: str, time: str) -> Key:
+        """`time` is a `due_time`."""
+        return Key(self.due_partition(spread_over(DUE_PARTITIONS, conn)), f"{time}#{conn}")
+
+    def connections(self) -> Key:
+        return Key(f"A#{self.app}", "#")
+
+    def address(self, address: str) -> Key:
+        return Key(f"A#{self.app}#{address}", "#")
+
+    def told(self, key: str) -> Key:
+        return Key(f"W#{self.app}#{key}", "#")
+
+
+def spread_over(many: int, name: str) -> int:
+    """One of so many, always the same for a name."""
+    return crc32(name.encode("utf-8", "surrogatepass")) % many
+
+
+def due_time(time: float) -> str:
+    """A time as it sorts: milliseconds."""
+    return f"{int(time * 1000):015d}"
+
+
+def micros(time: float) -> int:
+    return round(time * 1_000_000)
+
+
+def expiry(time: float) -> int:
+    """When what is written at `time` goes by itself: seconds since 1970."""
+    return int(time) + LIFETIME
+
+
+def ending(key: Key, own: Row, told: object, claim: str, time: float) -> Change:
+    """Mark what a connection had, and `own` is the row of, as ended. It stays, with what is to be
+    told of it, until who has the claim has told it."""
+    return Change(
+        "Update",
+        key,
+        "mark = :mark AND attribute_not_exists(ended)",
+        "SET ended = :told, ended_by = :claim, ended_at = :now",
+        given={
+            "mark": own["mark"],
+            "told": json.dumps(told),
+            "claim": claim,
+            "now": micros(time),
+        },
+    )
+
+
+def raised(
+    key: Key, row: Row | None, expires: int, *, most: int | None = None, values: Row | None = None
+) -> Change:
+    """One more in `conns` of a counter that is `row` now; made, with `values`, if it was not there.
+
+    It fails if it has `most` by then.
+    """
+    if row is None:
+        made = {"conns": 1, "expires": expires, **(values or {})}
+        return Change("Put", key, "attribute_not_exists(pk)", values=made)
+    limit = {} if most is None else {"most": most}
+    return Change(
+        "Update",
+        key,
+        "attribute_exists(pk)" + (" AND conns < :most" if limit else ""),
+        "SET expires = :expires ADD conns :one",
+        given={"one": 1, "expires": expires, **limit},
+    )
+
+
+def lowered(key: Key, row: Row | None) -> list[Change]:
+    """One less; gone with the last. What is not there is left as it is."""
+    if row is None:
+        return []
+    if number(row, "conns") > 1:
+        return [
+            Change("Update", key, "conns > :one", "ADD conns :less", given={"one": 1, "less": -1})
+        ]
+    return [Change("Delete", key, "conns <= :one", given={"one": 1})]
