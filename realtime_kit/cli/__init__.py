@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from realtime_kit import __version__
+from realtime_kit.cli.build import build
 from realtime_kit.cli.channels import channels
 from realtime_kit.cli.dev import demo, dev
 from realtime_kit.cli.listen import listen
@@ -88,5 +89,5 @@ def main(context: click.Context) -> None:
         context.exit(2)
 
 
-for command in (channels, demo, dev, listen, serve, trigger):
+for command in (build, channels, demo, dev, listen, serve, trigger):
     main.add_command(command)

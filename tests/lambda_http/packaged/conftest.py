@@ -36,12 +36,27 @@ CLONED = (
 
 @dataclass(frozen=True)
 class Package:
-    """What `osls package` left: `template` for CloudFormation, the zip, and the zip's content."""
+    """What `osls package` left: `template` for CloudFormation, and the zips in `folder`."""
 
     template: dict[str, Any]
-    archive: Path
-    root: Path
+    folder: Path
     output: str
+
+    def archive(self, function: str) -> Path:
+        return self.folder / f"{function}.zip"
+
+    def names(self, function: str) -> list[str]:
+        """The paths of what is in a function's zip."""
+        with zipfile.ZipFile(self.archive(function)) as archive:
+            return archive.namelist()
+
+    def root(self, function: str) -> Path:
+        """A folder with the content of a function's zip."""
+        root = self.folder / "unzipped" / function
+        if not root.is_dir():
+            with zipfile.ZipFile(self.archive(function)) as archive:
+                archive.extractall(root)
+        return root
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """The properties of the resources of one type, by name."""
@@ -100,19 +115,35 @@ def _make_it_somebody_s(folder: Path) -> None:
     settings.write_text(text.replace("      - lambdas\n", "      - lambdas\n      - shop\n"))
 
 
+def make_package(
+    clone: Path, checkout: Path, folder: Path, provider: str, architecture: str = ARCHITECTURE
+) -> Package:
+    output = run_osls(
+        *(clone, checkout, "package", "--param", f"provider={provider}"),
+        *("--param", f"runtime={RUNTIME}", "--param", f"architecture={architecture}"),
+    )
+    shutil.move(clone / ".serverless", folder / "package")
+    text = (folder / "package" / "cloudformation-template-update-stack.json").read_text()
+    return Package(json.loads(text), folder / "package", output)
+
+
 @pytest.fixture(scope="session")
 def package(clone: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
-    """The package for this machine, made once."""
-    output = run_osls(
-        *(clone, checkout, "package"),
-        *("--param", f"runtime={RUNTIME}", "--param", f"architecture={ARCHITECTURE}"),
-    )
-    made = clone / ".serverless"
-    root = tmp_path_factory.mktemp("task")
-    with zipfile.ZipFile(made / "realtime-kit.zip") as archive:
-        archive.extractall(root)
-    template = json.loads((made / "cloudformation-template-update-stack.json").read_text())
-    return Package(template, made / "realtime-kit.zip", root, output)
+    """The package for this machine over Pusher, made once."""
+    return make_package(clone, checkout, tmp_path_factory.mktemp("pusher"), "pusher")
+
+
+@pytest.fixture(scope="session")
+def aws(clone: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """The package for this machine of a service of one's own, made once."""
+    return make_package(clone, checkout, tmp_path_factory.mktemp("aws"), "aws")
+
+
+@pytest.fixture(scope="session")
+def ably(clone: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """The package over Ably for the other processor, made once."""
+    other = {"arm64": "x86_64", "x86_64": "arm64"}[ARCHITECTURE]
+    return make_package(clone, checkout, tmp_path_factory.mktemp("ably"), "ably", other)
 
 
 class RuntimeApi(ThreadingHTTPServer):
@@ -208,6 +239,7 @@ def runtime_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _running(
     package: Package, client: Path, handler: str, environ: dict[str, str]
 ) -> Iterator[Running]:
+    root = package.root(handler.partition("/")[2].removesuffix(".handler"))
     with ExitStack() as stack:
         api = stack.enter_context(RuntimeApi())
         thread = threading.Thread(target=api.serve_forever, args=(0.01,), daemon=True)
@@ -218,11 +250,11 @@ def _running(
         # -S: without the site-packages of this machine.
         process = subprocess.Popen(
             [sys.executable, "-S", "-m", "awslambdaric", handler],
-            cwd=package.root,
+            cwd=root,
             env={
                 "AWS_LAMBDA_RUNTIME_API": api.address,
                 "AWS_LAMBDA_FUNCTION_NAME": handler,
-                "LAMBDA_TASK_ROOT": str(package.root),
+                "LAMBDA_TASK_ROOT": str(root),
                 "PYTHONPATH": str(client),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 **environ,
@@ -238,8 +270,9 @@ def _running(
 
 @pytest.fixture
 def start(package: Package, runtime_client: Path) -> Iterator[Start]:
-    """`start("lambdas/auth.handler", NAME="value")`: that function, until the test ends."""
+    """`start("lambdas/auth.handler", NAME="value")`: that function, until the test ends; `of` is
+    another package."""
     with ExitStack() as stack:
-        yield lambda handler, **environ: stack.enter_context(
-            _running(package, runtime_client, handler, environ)
+        yield lambda handler, of=package, **environ: stack.enter_context(
+            _running(of, runtime_client, handler, environ)
         )

@@ -1,0 +1,1 @@
+"""What deploys: the zips that Lambda runs, what a month costs. Needs the standard library alone."""
