@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 import websocket
@@ -367,6 +368,8 @@ def test_stop_sends_everybody_away_to_come_back(app, caplog):
         threads = [threading.Thread(target=listen, args=(client,)) for client in clients]
         for thread in threads:
             thread.start()
+        began = time.monotonic()
+    assert time.monotonic() - began < Bounds().close  # it waits for the answers, and no longer
     for thread in threads:
         thread.join(5)
     assert ends == [(4200, websocket.ABNF.OPCODE_CLOSE, 1001)] * 3

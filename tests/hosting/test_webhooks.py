@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pusher
 import pytest
+import websocket
 
 from realtime_kit.errors import ConfigurationError
 from realtime_kit.hosting.local import LocalServer, running
@@ -43,13 +44,20 @@ def receiver(status=200):
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", received
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", received
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def events(received):
     return [event for *_, body in received for event in json.loads(body)["events"]]
+
+
+def connect(server, app):
+    url = f"ws://127.0.0.1:{server.port}/app/{app.key.key}?protocol=7"
+    return websocket.create_connection(url, timeout=5)
 
 
 def test_a_webhook_verifies_with_the_python_sdk(serve, app, until):
@@ -130,16 +138,32 @@ def test_a_full_queue_drops_with_one_line_and_nobody_waits(app, caplog):
     assert len(caplog.records) == 1
 
 
-def test_what_waits_is_sent_before_the_server_ends(serve, app, until):
+def test_what_waits_is_sent_before_the_server_ends(app):
+    channels = [f"channel-{number}" for number in range(50)]
     with receiver() as (url, received):
         with running(LocalServer([app], port=0, webhook_url=url)) as server:
-            sender = server._sender
-            for number in range(20):
-                sender.send(app, {"name": str(number)})
-        assert [event["name"] for event in events(received)] == [str(n) for n in range(20)]
+            client = connect(server, app)
+            for channel in channels:
+                client.send(json.dumps({"event": "pusher:subscribe", "data": {"channel": channel}}))
+            while "channel-49" not in client.recv():
+                pass
+            client.shutdown()
+        assert [event["channel"] for event in events(received)] == channels
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "ftp://host/x", "http://", "/hook"])
 def test_a_url_that_is_none_is_refused(url):
     with pytest.raises(ConfigurationError, match="webhook URL"):
         WebhookSender(url)
+
+
+def test_a_server_that_starts_again_posts_again(app, until):
+    with receiver() as (url, received):
+        server = LocalServer([app], port=0, webhook_url=url)
+        for count in (1, 2):
+            with running(server):
+                client = connect(server, app)
+                client.send('{"event":"pusher:subscribe","data":{"channel":"news"}}')
+                until(lambda count=count: len(received) == count)
+                client.shutdown()
+    assert [event["name"] for event in events(received)] == ["channel_occupied"] * 2

@@ -24,6 +24,7 @@ from realtime_kit.protocol.effects import Close, Effect, Perform, Send, run
 _log = logging.getLogger("realtime_kit.server")
 
 _PING = text_frame('{"event":"pusher:ping","data":{}}')
+_AWAY = text_frame(frames.error("Server is going away, please reconnect", 4200))
 _ERROR = '{"event":"pusher:error"'
 _LOGGED_ERRORS = 10
 
@@ -107,14 +108,14 @@ class ClientSocket:
         self._write(text_frame(frame))
         self.close(code, message)
 
-    def send_away(self, message: str) -> None:
+    def send_away(self) -> None:
         """The server ends: the client is to come back.
 
         Code 1001 makes pusher-js try again in a second. 4200 would make it try at once, and after a
         refused attempt it waits for fifteen; but those that only read errors know no 1001.
         """
-        self._write(text_frame(frames.error(message, 4200)))
-        self.close(1001, message)
+        self._write(_AWAY)
+        self.close(1001, "Server is going away")
 
     async def serve(self) -> None:
         """Read until the client is gone; then tell those who knew it."""
@@ -125,6 +126,8 @@ class ClientSocket:
             self._leave()
             self._cancel_timers()
             self._transport.close()
+            if self._transport.get_write_buffer_size():  # who reads no more is not waited for
+                self._loop.call_later(self._bounds.close, self._transport.abort)
 
     async def _read(self) -> bool:
         """Handle one message; whether there may be another."""
@@ -145,7 +148,7 @@ class ClientSocket:
         return True
 
     def _receive(self, frame: str | bytes) -> None:
-        if self._connection is None or self._driver is None:
+        if self._connection is None or self._driver is None or self._closing:
             return  # refused, or on its way out
         step = session.receive(self._driver.app, self._connection, frame)
         self._connection = run(step, self._perform_and_log)

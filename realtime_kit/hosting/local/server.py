@@ -39,8 +39,8 @@ _log = logging.getLogger("realtime_kit.server")
 
 OnWebhook = Callable[[App, Mapping[str, Any]], object]
 
-MAX_BODY = 2 << 20
 _BACKLOG = 4_096
+_GRACE = 1.0  # seconds for requests under way when the server stops
 _SOCKET_PATH = re.compile(r"(?:/.*)?/app/([^/]+)/?")
 
 
@@ -78,6 +78,8 @@ class LocalServer:
         self._max_frame = 4 * max(frames.max_frame(app.limits) for app in self._apps)
         self._drivers: dict[str, MemoryDriver] = {}
         self._clients: set[ClientSocket] = set()
+        self._gone = asyncio.Event()  # no client is there
+        self._stopping = False
         self._http: web.Server | None = None
         self._listener: asyncio.AbstractServer | None = None
 
@@ -97,6 +99,9 @@ class LocalServer:
     async def start(self) -> None:
         """Listen. Raises `ConfigurationError` if the port cannot be had."""
         loop = asyncio.get_running_loop()
+        self._stopping = False
+        self._gone = asyncio.Event()
+        self._gone.set()
         for app in self._apps:
             self._drivers[app.id] = MemoryDriver(
                 app,
@@ -105,7 +110,8 @@ class LocalServer:
                 call_later=loop.call_later,
                 notify=partial(self._notify, app),
             )
-        self._http = _Http(self._answer, access_log=None)
+        # No SDK compresses; what is not unpacked cannot burst.
+        self._http = _Http(self._answer, access_log=None, auto_decompress=False)
         try:
             self._listener = await loop.create_server(
                 self._http, self.host, self.port, ssl=self._ssl_context, backlog=_BACKLOG
@@ -120,11 +126,14 @@ class LocalServer:
         """Send every client away, to come straight back to whoever listens then, and let go."""
         if self._listener is None or self._http is None:
             return
+        self._stopping = True
         self._listener.close()
         for client in list(self._clients):
-            client.send_away("Server is going away, please reconnect")
+            client.send_away()  # each has its deadline
+        # Only then: once aiohttp shuts down it reads no more, not even what answers a close.
+        await self._gone.wait()
         self._http.pre_shutdown()
-        await self._http.shutdown(self._bounds.close + 1)
+        await self._http.shutdown(_GRACE)
         await self._listener.wait_closed()
         for driver in self._drivers.values():
             driver.close()
@@ -184,19 +193,26 @@ class LocalServer:
         client = ClientSocket(websocket, transport, _socket_id(), self._bounds)
         protocol.on_pause = client.cut_off
         self._clients.add(client)
+        self._gone.clear()
         try:
-            found = _SOCKET_PATH.fullmatch(path)
-            if found is None:
-                client.refuse(4005, "Path not found")
-            else:
-                key = unquote(found[1])
-                app = self._apps.by_key(key)
-                driver = None if app is None else self._drivers[app.id]
-                client.open(driver, key, request.rel_url.query)
+            self._open(client, path, request.rel_url.query)
             await client.serve()
         finally:
             self._clients.discard(client)
+            if not self._clients:
+                self._gone.set()
         return websocket
+
+    def _open(self, client: ClientSocket, path: str, query: Mapping[str, str]) -> None:
+        found = _SOCKET_PATH.fullmatch(path)
+        if self._stopping:
+            client.send_away()
+        elif found is None:
+            client.refuse(4005, "Path not found")
+        else:
+            key = unquote(found[1])
+            app = self._apps.by_key(key)
+            client.open(None if app is None else self._drivers[app.id], key, query)
 
 
 class _Protocol(web.RequestHandler):
@@ -221,7 +237,7 @@ class _Protocol(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         gone = isinstance(exc, ConnectionError)
-        if status >= 500 and not gone and not isinstance(exc, web.RequestPayloadError):
+        if status >= 500 and not gone:
             return super().handle_error(request, status, exc, message)
         # What is not HTTP deserves a line and no traceback; who left in the middle, not even that.
         level = logging.DEBUG if gone else logging.WARNING

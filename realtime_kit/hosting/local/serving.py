@@ -8,11 +8,21 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from typing import Protocol, TypeVar
 
-from realtime_kit.hosting.local.server import LocalServer
+
+class Server(Protocol):
+    """What can be run: the embedded server, an emulator."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
-def run(server: LocalServer, *, ready: Callable[[LocalServer], object] | None = None) -> None:
+ServerT = TypeVar("ServerT", bound=Server)
+
+
+def run(server: ServerT, *, ready: Callable[[ServerT], object] | None = None) -> None:
     """Serve until SIGINT or SIGTERM; `ready` is called once the server listens.
 
     Raises `ConfigurationError` if the port cannot be had.
@@ -23,7 +33,7 @@ def run(server: LocalServer, *, ready: Callable[[LocalServer], object] | None = 
 
 
 @contextmanager
-def running(server: LocalServer) -> Iterator[LocalServer]:
+def running(server: ServerT) -> Iterator[ServerT]:
     """Serve in a thread with a loop of its own, until the block ends."""
     started: Future[Callable[[], object]] = Future()
     thread = threading.Thread(
@@ -50,7 +60,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _until_signal(server: LocalServer, ready: Callable[[LocalServer], object] | None) -> None:
+async def _until_signal(server: ServerT, ready: Callable[[ServerT], object] | None) -> None:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -64,7 +74,7 @@ async def _until_signal(server: LocalServer, ready: Callable[[LocalServer], obje
         await server.stop()
 
 
-def _in_thread(server: LocalServer, started: Future[Callable[[], object]]) -> None:
+def _in_thread(server: Server, started: Future[Callable[[], object]]) -> None:
     async def serve() -> None:
         over = asyncio.Event()
         loop = asyncio.get_running_loop()

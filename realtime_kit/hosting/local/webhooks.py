@@ -82,6 +82,8 @@ class WebhookSender:
             _log.warning("webhooks to %s: %d never sent", self._name, self._waiting.qsize())
         self._task.cancel()
         await asyncio.wait([self._task])
+        self._task = None
+        self._waiting = asyncio.Queue(MAX_WAITING)  # a queue belongs to one loop
 
     async def _work(self) -> None:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
