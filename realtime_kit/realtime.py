@@ -373,6 +373,11 @@ class Realtime:
 
     # --- webhooks and clients ---------------------------------------------------------------
 
+    @property
+    def listens(self) -> bool:
+        """Whether a handler was registered with `on`."""
+        return bool(self._handlers)
+
     def handle_webhook(self, headers: Mapping[str, str], body: bytes) -> list[WebhookEvent]:
         """Verify a provider's call, read it, and run the handlers.
 

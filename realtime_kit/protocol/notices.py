@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from realtime_kit.protocol import frames
+from realtime_kit.protocol import frames, signing
+from realtime_kit.protocol.app import App
 from realtime_kit.protocol.effects import Notify
 
 LEAVE_DELAY = 3.0
@@ -19,6 +20,21 @@ CACHE_MISS_WINDOW = 10.0
 def body(events: Iterable[Mapping[str, Any]], time_ms: int) -> bytes:
     """The body of a webhook. `time_ms`: when it was made, milliseconds since 1970."""
     return frames.encode({"time_ms": time_ms, "events": list(events)}).encode()
+
+
+def signed(app: App, event: Mapping[str, Any], time_ms: int) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the webhook for one event.
+
+    Signed with the oldest key, like production: an application that rotates its keys may not know
+    the newest yet. The content type has no charset: the Node SDK compares it as a whole.
+    """
+    key = app.keys[-1]
+    text = body([event], time_ms)
+    return {
+        "Content-Type": "application/json",
+        "X-Pusher-Key": key.key,
+        "X-Pusher-Signature": signing.webhook_signature(key.secret, text),
+    }, text
 
 
 def channel_occupied(channel: str) -> Notify:

@@ -1,17 +1,18 @@
 """Pusher's HTTP API from the calling side: what the providers share that deliver through it.
 
-Source: Pusher Channels, "HTTP API". Nothing here signs or sends: a subclass does, in `_call`.
+Source: Pusher Channels, "HTTP API". Nothing here sends: a subclass does, in `_call`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, Literal, NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from realtime_kit import channels as channel_names
 from realtime_kit.channels import kind_of
@@ -23,6 +24,8 @@ from realtime_kit.errors import (
     Unsupported,
 )
 from realtime_kit.events import RESERVED, Event, Receipt, check
+from realtime_kit.protocol import signing
+from realtime_kit.protocol.signing import Key
 from realtime_kit.providers._answer import Answer, refusal
 from realtime_kit.providers.base import ChannelInfo
 from realtime_kit.providers.channels_protocol import ChannelsProtocolProvider, is_socket_id
@@ -42,6 +45,28 @@ class _Part(NamedTuple):
     event: Event
     channels: tuple[str, ...]
     text: str
+
+
+def signed_request(
+    key: Key,
+    method: Literal["GET", "POST"],
+    path: str,
+    params: Mapping[str, Any],
+    now: float,
+    *,
+    signed_path: str | None = None,
+) -> tuple[str, bytes]:
+    """What to send: path and query, and body. `signed_path`, if another path is to be signed."""
+    body = json.dumps(params).encode() if method == "POST" else b""
+    query = {
+        **(params if method == "GET" else {}),
+        "auth_key": key.key,
+        "auth_timestamp": str(int(now)),
+        "auth_version": "1.0",
+        "body_md5": hashlib.md5(body, usedforsecurity=False).hexdigest(),
+    }
+    query["auth_signature"] = signing.http_signature(key.secret, method, signed_path or path, query)
+    return f"{path}?{urlencode(query, quote_via=quote)}", body
 
 
 class ChannelsApiProvider(ChannelsProtocolProvider):

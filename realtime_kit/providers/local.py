@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from realtime_kit.events import Event, Limits
-from realtime_kit.protocol import signing
 from realtime_kit.providers.base import Capability
-from realtime_kit.providers.channels_api import ChannelsApiProvider
+from realtime_kit.providers.channels_api import ChannelsApiProvider, signed_request
 from realtime_kit.providers.channels_protocol import master_key, signing_keys, socket_config
 from realtime_kit.settings import LocalSettings, RealtimeSettings
 
@@ -82,20 +79,12 @@ class LocalProvider(ChannelsApiProvider):
     def _call(
         self, method: Literal["GET", "POST"], path: str, params: dict[str, Any]
     ) -> dict[str, Any]:
-        path = self._base + path
-        body = json.dumps(params).encode() if method == "POST" else b""
-        key = self.keys[0]
-        query = {
-            **(params if method == "GET" else {}),
-            "auth_key": key.key,
-            "auth_timestamp": str(int(self._clock())),
-            "auth_version": "1.0",
-            "body_md5": hashlib.md5(body, usedforsecurity=False).hexdigest(),
-        }
-        query["auth_signature"] = signing.http_signature(key.secret, method, path, query)
+        target, body = signed_request(
+            self.keys[0], method, self._base + path, params, self._clock()
+        )
         answer = self._http.request(
             method,
-            f"{path}?{urlencode(query, quote_via=quote)}",
+            target,
             headers={"Content-Type": "application/json"} if body else {},
             body=body,
         )

@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl
 from realtime_kit.errors import ConfigurationError, InvalidEvent, RealtimeError
 from realtime_kit.events import Event
 from realtime_kit.realtime import Realtime
-from realtime_kit.web import endpoints
+from realtime_kit.web import aws_websocket, endpoints
 from realtime_kit.web.http import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
@@ -92,17 +92,20 @@ def trigger_handler(
     - SQS: each body is one of the above, as JSON. It answers `{"batchItemFailures": [...]}`, so
       the event source needs `ReportBatchItemFailures`. In a FIFO queue what follows a failure in
       its group is left unsent and reported with it, because order is what the queue is for.
-    - HTTP: `POST /trigger` and the other endpoints, as `http_handler`.
+    - HTTP: `POST /trigger` and the other endpoints, as `http_handler`; in a deployment of provider
+      `aws` the Pusher HTTP API below `/apps/` as well.
 
     An event without an id gets that of the message which brought it: a repeated delivery is the
     same event. Failures are raised (or reported to SQS) whatever `REALTIME_ON_ERROR` says: whoever
     invoked is to retry. Raises `InvalidEvent` for what is none of the above.
     """
     http = http_handler(realtime, load_user, prefix=prefix)
+    api = aws_websocket.api_handler(realtime)
 
     def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         if _is_http(event):
-            return http(event, context)
+            for_api = api is not None and aws_websocket.is_api_request(event)
+            return api(event, context) if api and for_api else http(event, context)
         if _is_sqs(event):
             return _consume(realtime, event["Records"])
         return _send(realtime, event)

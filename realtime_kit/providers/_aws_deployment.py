@@ -1,0 +1,111 @@
+"""A deployment's `Host` from its settings: what carries its requests, and how much they may ask."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from realtime_kit.errors import ConfigurationError
+from realtime_kit.hosting.apigateway.bucket import TokenBucket
+from realtime_kit.hosting.apigateway.dynamodb import SignedDynamoDB
+from realtime_kit.hosting.apigateway.host import Host
+from realtime_kit.hosting.apigateway.metrics import Metrics
+from realtime_kit.hosting.apigateway.posts import Posts
+from realtime_kit.hosting.apigateway.registry import Bounds, Registry
+from realtime_kit.hosting.apigateway.services import Function, Sqs
+from realtime_kit.hosting.apigateway.sigv4 import Credentials
+from realtime_kit.hosting.apigateway.table import Table
+from realtime_kit.protocol.app import App
+from realtime_kit.protocol.signing import Key
+from realtime_kit.providers._http import HttpClient
+from realtime_kit.settings import AwsSettings
+
+ACTIVITY_TIMEOUT = 540  # seconds: API Gateway ends what was silent for ten minutes
+
+
+def open_host(settings: AwsSettings, keys: Callable[[], Sequence[Key]]) -> Host:
+    """Raises `ConfigurationError` for what is missing. `keys` is asked for each time."""
+    settings.require("table", "region", "queue")
+    region, metrics = str(settings.region), Metrics(settings.function or "realtime")
+    dynamodb = _service("dynamodb", settings)
+    sqs = _service("sqs", settings)
+    queue = Sqs(str(settings.queue), sqs.http, sqs.host, region=region, credentials=_credentials)
+    table = Table(
+        SignedDynamoDB(dynamodb.http, dynamodb.host, region=region, credentials=_credentials),
+        settings.table,
+    )
+    part = settings.share / settings.concurrency
+    transport = Posts(
+        _endpoint(settings),
+        region=region,
+        credentials=_credentials,
+        bucket=TokenBucket(settings.quota * part, max(1.0, settings.burst * part)),
+    )
+    greet: Callable[[Mapping[str, Any]], object] = queue.send
+    if settings.function:
+        aws_lambda = _service("lambda", settings)
+        greet = Function(
+            settings.function,
+            aws_lambda.http,
+            aws_lambda.host,
+            region=region,
+            credentials=_credentials,
+        ).invoke
+    return Host(
+        lambda: _app(settings, tuple(keys())),
+        registry=Registry(table, settings.app_id, bounds=_bounds(settings)),
+        transport=transport,
+        queue=queue,
+        greet=greet,
+        origins=settings.origins,
+        mode=settings.delivery,
+        metrics=metrics,
+    )
+
+
+class _Service(NamedTuple):
+    """`host` is the Host header that `http` sends."""
+
+    http: HttpClient
+    host: str
+
+
+def _service(name: str, settings: AwsSettings) -> _Service:
+    url = urlsplit(settings.services or f"https://{name}.{settings.region}.amazonaws.com")
+    tls = url.scheme == "https"
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ConfigurationError("aws.services (REALTIME_AWS__SERVICES) is not like https://HOST")
+    port = url.port or (443 if tls else 80)
+    host = url.hostname if port == (443 if tls else 80) else f"{url.hostname}:{port}"
+    return _Service(HttpClient("aws", url.hostname, port, tls=tls, timeout=settings.timeout), host)
+
+
+def _credentials() -> Credentials:
+    return Credentials.from_environment(os.environ)
+
+
+def _endpoint(settings: AwsSettings) -> str:
+    if settings.endpoint:
+        return settings.endpoint
+    return str(settings.require("socket").socket).replace("ws", "http", 1)
+
+
+def _bounds(settings: AwsSettings) -> Bounds:
+    return Bounds(
+        per_address=settings.per_address or None,
+        per_user=settings.per_user or None,
+        subscriptions=settings.subscriptions or None,
+        authorization=settings.authorization or None,
+    )
+
+
+def _app(settings: AwsSettings, keys: tuple[Key, ...]) -> App:
+    return App(
+        settings.app_id,
+        keys,
+        client_events=settings.client_events,
+        subscription_count=settings.subscription_count,
+        activity_timeout=ACTIVITY_TIMEOUT,
+    )
