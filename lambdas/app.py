@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Callable
+from functools import lru_cache
 
-from realtime_kit import Member, Realtime, SignIn, WebhookEvent
+from realtime_kit import Member, SignIn, WebhookEvent
 from realtime_kit.web.aws_lambda import LambdaRequest
+from realtime_kit.web.deployed import Secrets
 from realtime_kit.web.users import Claims, authorizer_user, jwt_user
 
-realtime = Realtime()  # REALTIME_PROVIDER and the settings of that provider
+secrets = Secrets()  # the environment, and what is in the secret that DEPLOYMENT_SECRET names
+realtime = secrets.realtime()  # REALTIME_PROVIDER and the settings of that provider
 
 # --- users ----------------------------------------------------------------------------------
 # An authorizer in front of the function decides, if API Gateway has one. Otherwise it is the token
 # that your login issues, in `Authorization: Bearer` or in the cookie `session`. Does it sign with a
 # private key (Cognito, Auth0, …)? Then jwt_user(jwks_url=…, issuer=…, audience=…).
 
-_SECRET = os.environ.get("JWT_SECRET")
 _from_authorizer = authorizer_user()
-_from_token = jwt_user(secret=_SECRET, cookie="session") if _SECRET else None
+
+
+@lru_cache(maxsize=4)
+def _from_token(secret: str) -> Callable[[LambdaRequest], Claims | None]:
+    return jwt_user(secret=secret, cookie="session")
 
 
 def load_user(request: LambdaRequest) -> Claims | None:
     user = _from_authorizer(request)
-    if user is None and _from_token is not None:
-        user = _from_token(request)
+    if user is None and (secret := secrets.get("JWT_SECRET")):
+        user = _from_token(secret)(request)
     return user
 
 

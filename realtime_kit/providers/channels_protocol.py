@@ -66,7 +66,7 @@ class ChannelsProtocolProvider(Provider):
     ) -> None:
         if not keys:
             raise ConfigurationError(f"provider {self.name!r} has no signing key")
-        self.keys = tuple(keys)
+        self.keys: Sequence[Key] = tuple(keys)
         self.limits = limits or Limits()
         self._master_key = encryption_master_key
         self._socket = socket
