@@ -19,7 +19,7 @@ help:  ## this list
 
 .venv/.dev: .venv/.demo
 	@echo "installing the test tools (first run only)"
-	@$(BIN)/python -m pip install --quiet --editable '.[pusher,flask,server,jwt,encryption]' --group dev
+	@$(BIN)/python -m pip install --quiet --editable '.[pusher,aws,flask,server,jwt,encryption]' --group dev
 	@touch $@
 
 node_modules/.package-lock.json: package.json package-lock.json
