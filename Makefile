@@ -49,6 +49,9 @@ format: .venv/.dev  ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+soak: setup  ## the property tests at scale (SOAK=50 times as many examples)
+	@SOAK=$${SOAK:-50} $(BIN)/python -m pytest --timeout 0 tests/protocol/test_properties.py $(wildcard tests/apigateway/*interleaving.py) $(ARGS)
+
 bench: setup  ## every benchmark, as ratios in one run
 	@$(BIN)/python -m benchmarks
 
