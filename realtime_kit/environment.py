@@ -81,6 +81,9 @@ def read_vendors(environ: Mapping[str, Any]) -> dict[str, Any]:
     """The names that the vendors' own documentation gives, and Lambda's."""
     aws = {
         "region": environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+        "access_key_id": environ.get("AWS_ACCESS_KEY_ID"),
+        "secret_access_key": environ.get("AWS_SECRET_ACCESS_KEY"),
+        "session_token": environ.get("AWS_SESSION_TOKEN"),
         "services": environ.get("AWS_ENDPOINT_URL"),
         "function": environ.get("AWS_LAMBDA_FUNCTION_NAME"),
     }

@@ -238,8 +238,8 @@ class AwsSettings(Section):
 
     `url` is its HTTP API, `https://HOST`; `socket` where browsers connect, `wss://HOST/STAGE`;
     `endpoint` where `@connections` is, if it is not the same with `https`. `table`, `queue` (a
-    URL) and `function` (the one that is invoked to greet a client) are what its functions use;
-    `services` replaces the address of DynamoDB, SQS and Lambda. `webhook` is the URL that is told
+    URL), `function` (the one that is invoked to greet a client) and the credentials are what its
+    functions use; `services` replaces the address of DynamoDB, SQS and Lambda. `webhook` is the URL that is told
     what happens, instead of the `@realtime.on` handlers of the functions.
 
     Bounds of what clients may take, 0 for none: `origins` of pages that may connect (none: all),
@@ -254,6 +254,8 @@ class AwsSettings(Section):
     needed = ("app_id", "keys")
     vendor_names: ClassVar[Mapping[str, str]] = {
         "region": "AWS_REGION",
+        "access_key_id": "AWS_ACCESS_KEY_ID",
+        "secret_access_key": "AWS_SECRET_ACCESS_KEY",
         "services": "AWS_ENDPOINT_URL",
         "function": "AWS_LAMBDA_FUNCTION_NAME",
     }
@@ -267,11 +269,15 @@ class AwsSettings(Section):
     timeout: Seconds = 3.0
 
     region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
     table: str = ""
     queue: str | None = None
     function: str | None = None
     services: str | None = None
     webhook: str | None = None
+    metrics: bool = True
     delivery: Literal["auto", "inline", "queue"] = "auto"
     client_events: bool = True
     subscription_count: bool = False

@@ -50,7 +50,9 @@ class Services:
         self.throttled = throttled
         self._server = _Server(("127.0.0.1", 0), _Request)
         self._server.answer = self._answer
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
 
     @property
     def url(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -27,20 +26,21 @@ ACTIVITY_TIMEOUT = 540  # seconds: API Gateway ends what was silent for ten minu
 
 def open_host(settings: AwsSettings, keys: Callable[[], Sequence[Key]]) -> Host:
     """Raises `ConfigurationError` for what is missing. `keys` is asked for each time."""
-    settings.require("table", "region", "queue")
-    region, metrics = str(settings.region), Metrics(settings.function or "realtime")
+    settings.require("table", "queue", "region", "access_key_id", "secret_access_key")
+    region = str(settings.region)
+    credentials = _credentials(settings)
     dynamodb = _service("dynamodb", settings)
     sqs = _service("sqs", settings)
-    queue = Sqs(str(settings.queue), sqs.http, sqs.host, region=region, credentials=_credentials)
+    queue = Sqs(str(settings.queue), sqs.http, sqs.host, region=region, credentials=credentials)
     table = Table(
-        SignedDynamoDB(dynamodb.http, dynamodb.host, region=region, credentials=_credentials),
+        SignedDynamoDB(dynamodb.http, dynamodb.host, region=region, credentials=credentials),
         settings.table,
     )
     part = settings.share / settings.concurrency
     transport = Posts(
         _endpoint(settings),
         region=region,
-        credentials=_credentials,
+        credentials=credentials,
         bucket=TokenBucket(settings.quota * part, max(1.0, settings.burst * part)),
     )
     greet: Callable[[Mapping[str, Any]], object] = queue.send
@@ -51,7 +51,7 @@ def open_host(settings: AwsSettings, keys: Callable[[], Sequence[Key]]) -> Host:
             aws_lambda.http,
             aws_lambda.host,
             region=region,
-            credentials=_credentials,
+            credentials=credentials,
         ).invoke
     return Host(
         lambda: _app(settings, tuple(keys())),
@@ -61,7 +61,7 @@ def open_host(settings: AwsSettings, keys: Callable[[], Sequence[Key]]) -> Host:
         greet=greet,
         origins=settings.origins,
         mode=settings.delivery,
-        metrics=metrics,
+        metrics=Metrics(settings.function or settings.table) if settings.metrics else None,
     )
 
 
@@ -82,8 +82,15 @@ def _service(name: str, settings: AwsSettings) -> _Service:
     return _Service(HttpClient("aws", url.hostname, port, tls=tls, timeout=settings.timeout), host)
 
 
-def _credentials() -> Credentials:
-    return Credentials.from_environment(os.environ)
+def _credentials(settings: AwsSettings) -> Callable[[], Credentials]:
+    """Those of the function: as long as its process lives they are valid."""
+    secret, token = settings.secret_access_key, settings.session_token
+    found = Credentials(
+        str(settings.access_key_id),
+        secret.get_secret_value() if secret else "",
+        token.get_secret_value() if token else None,
+    )
+    return lambda: found
 
 
 def _endpoint(settings: AwsSettings) -> str:

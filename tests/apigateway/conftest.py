@@ -6,11 +6,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from realtime_kit.emulators.deployment import Handlers
 from realtime_kit.errors import ProviderUnavailable
 from realtime_kit.hosting.apigateway.delivery import (
     Call,
@@ -29,7 +30,11 @@ from realtime_kit.hosting.apigateway.table import Table
 from realtime_kit.protocol.app import App, Key
 from realtime_kit.protocol.http_api import Request
 from realtime_kit.protocol.signing import channel_auth
+from realtime_kit.realtime import Realtime
+from realtime_kit.settings import RealtimeSettings
 from realtime_kit.testing.dynamodb import MemoryDynamoDB
+from realtime_kit.web.aws_lambda import trigger_handler
+from realtime_kit.web.aws_websocket import fanout_handler, sweep_handler, websocket_handler
 
 KEY = Key("app-key", "app-secret")
 
@@ -186,3 +191,19 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+@pytest.fixture
+def load() -> Callable[[Mapping[str, str]], Handlers]:
+    """The deployment's functions, as `lambdas/` makes them, of an application without rules."""
+
+    def load(environ: Mapping[str, str]) -> Handlers:
+        realtime = Realtime(settings=RealtimeSettings(environ=environ))
+        return {
+            "trigger": trigger_handler(realtime),
+            "websocket": websocket_handler(realtime),
+            "fanout": fanout_handler(realtime),
+            "sweep": sweep_handler(realtime),
+        }
+
+    return load

@@ -207,6 +207,10 @@ class ApiGateway:
         a limit ends it."""
         self._in_loop(self._with(connection_id, self._websockets.vanish))
 
+    def invoke(self, function: Function, event: Any) -> None:
+        """Invoke a function asynchronously, as `lambda.invoke` does with `Event`."""
+        self._runtime.on_loop(lambda: self._runtime.invoke_async(function, event))
+
     def kill(self, function: str) -> None:
         """Kill what runs of the function of this name."""
         self._runtime.kill(function)

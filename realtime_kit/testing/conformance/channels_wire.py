@@ -46,17 +46,17 @@ class ChannelsWire:
             self._session = self.run(_new_session())
             opening.callback(lambda: self.run(self._session.close()))
             target = f"http://{self._webhooks.host}:{self._webhooks.port}/webhook"
-            server = LocalServer([self._app], port=0, webhook_url=target)
-            self.server = opening.enter_context(running(server))
+            self.port = self._serve(opening, target)
             self._open = opening.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    @property
-    def port(self) -> int:
-        return self.server.port
+    def _serve(self, opening: ExitStack, webhook_url: str) -> int:
+        """Start the server; its port."""
+        server = LocalServer([self._app], port=0, webhook_url=webhook_url)
+        return opening.enter_context(running(server)).port
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it in the browsers' loop, to its end."""

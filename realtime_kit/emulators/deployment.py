@@ -1,0 +1,122 @@
+"""A whole deployment of provider `aws` on this machine: the functions that are passed in, between
+the API Gateway emulator, a queue, a schedule, and DynamoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn
+
+from realtime_kit.emulators.apigateway import (
+    ApiGateway,
+    Function,
+    Mock,
+    Queue,
+    Route,
+    Schedule,
+    running,
+)
+from realtime_kit.emulators.services import Services
+from realtime_kit.hosting.apigateway.dynamodb import DynamoDB
+from realtime_kit.hosting.apigateway.rows import TABLE
+from realtime_kit.hosting.apigateway.sigv4 import Credentials
+from realtime_kit.protocol.frames import PONG
+
+FUNCTIONS = ("trigger", "websocket", "fanout", "sweep")
+REGION = "us-east-1"
+CREDENTIALS = Credentials("AKIAEMULATOR", "secret-of-the-emulator")
+
+Handlers = Mapping[str, Callable[..., Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A running one. `environ` is for an application that uses it, `function_environ` for its own
+    functions."""
+
+    gateway: ApiGateway
+    services: Services
+    queue: Queue
+    environ: Mapping[str, str]
+    function_environ: Mapping[str, str]
+
+    @property
+    def port(self) -> int:
+        """Of the WebSocket API and of the HTTP API."""
+        return self.gateway.port
+
+    @property
+    def ws_path(self) -> str:
+        """What pusher-js calls `wsPath`."""
+        return f"/{self.gateway.stage}?p="
+
+
+@contextmanager
+def deployed(
+    db: DynamoDB,
+    load: Callable[[Mapping[str, str]], Handlers],
+    *,
+    environ: Mapping[str, str],
+    visibility_timeout: float = 60.0,
+    throttled: Callable[[str], bool] = lambda operation: False,
+    **options: Any,
+) -> Iterator[Deployment]:
+    """Run a deployment until the block ends.
+
+    `load(environ)` makes the handlers, by the names of `FUNCTIONS`, for this environment, which is
+    `environ` (with `REALTIME_AWS__KEYS` at least) and the addresses. `visibility_timeout` is the
+    queue's, `throttled` is DynamoDB's; `options` are `ApiGateway`'s.
+    """
+    functions = {name: Function(name, _nobody, timeout=29.0) for name in FUNCTIONS}
+    websocket = functions["websocket"]
+    queue = Queue(
+        "fanout", functions["fanout"], batch_size=1, visibility_timeout=visibility_timeout
+    )
+    gateway = ApiGateway(
+        {
+            "$connect": websocket,
+            "$disconnect": websocket,
+            "$default": websocket,
+            "pusher:ping": Route(Mock(PONG), two_way=True),
+        },
+        http={f"{method} /apps/{{proxy+}}": functions["trigger"] for method in ("GET", "POST")},
+        queues=[queue],
+        schedules=[Schedule(60.0, functions["sweep"])],
+        region=REGION,
+        credentials=CREDENTIALS,
+        **options,
+    )
+    services = Services(
+        db,
+        queues={queue.name: queue.send},
+        functions={name: partial(gateway.invoke, each) for name, each in functions.items()},
+        throttled=throttled,
+    )
+    db.call("CreateTable", {"TableName": "realtime", **TABLE})
+    with running(gateway), services:
+        outside = {
+            **environ,
+            "REALTIME_PROVIDER": "aws",
+            "REALTIME_AWS__URL": gateway.url,
+            "REALTIME_AWS__SOCKET": gateway.websocket_url,
+        }
+        inside = {
+            **outside,
+            "REALTIME_AWS__TABLE": "realtime",
+            "REALTIME_AWS__QUEUE": services.queue_url(queue.name),
+            "REALTIME_AWS__SERVICES": services.url,
+            "REALTIME_AWS__FUNCTION": "websocket",
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
+            "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
+        }
+        handlers = load(inside)
+        for name, function in functions.items():
+            function.handler = handlers[name]
+        yield Deployment(gateway, services, queue, outside, inside)
+
+
+def _nobody(event: Any, context: Any) -> NoReturn:
+    raise RuntimeError("the function is not loaded yet")

@@ -1,0 +1,143 @@
+"""Provider `aws` against a deployment in the emulator: an application elsewhere, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from realtime_kit.emulators.deployment import Deployment, deployed
+from realtime_kit.protocol import notices
+from realtime_kit.protocol.app import App, Key
+from realtime_kit.providers.aws import AwsProvider
+from realtime_kit.settings import AwsSettings, RealtimeSettings, SigningKey
+from realtime_kit.testing import conformance
+from realtime_kit.testing.conformance.channels_wire import ChannelsWire
+from realtime_kit.testing.dynamodb import MemoryDynamoDB
+
+APP_ID = "4242"
+KEYS = (Key("new-key", "new-secret-text"), Key("old-key", "old-secret-text"))
+MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+class AwsWire(ChannelsWire):
+    """A deployment in the emulator, which posts its webhooks to this process."""
+
+    deployment: Deployment
+
+    def __init__(self, load: Callable[..., Any], delivery: str) -> None:
+        super().__init__(App(APP_ID, KEYS))
+        self._load = load
+        self._delivery = delivery
+
+    def _serve(self, opening: ExitStack, webhook_url: str) -> int:
+        environ = {
+            "REALTIME_AWS__APP_ID": APP_ID,
+            "REALTIME_AWS__KEYS": ",".join(f"{pair.key}:{pair.secret}" for pair in KEYS),
+            "REALTIME_AWS__ENCRYPTION_MASTER_KEY": MASTER_KEY,
+            "REALTIME_AWS__WEBHOOK": webhook_url,
+            "REALTIME_AWS__DELIVERY": self._delivery,
+            "REALTIME_AWS__METRICS": "false",
+        }
+        running = deployed(MemoryDynamoDB(), self._load, environ=environ)
+        self.deployment = opening.enter_context(running)
+        return self.deployment.port
+
+
+@pytest.fixture
+def delivery() -> str:
+    return "auto"
+
+
+@pytest.fixture
+def wire(load: Callable[..., Any], delivery: str) -> Iterator[AwsWire]:
+    with AwsWire(load, delivery) as wire:
+        yield wire
+
+
+@pytest.fixture
+def provider(wire: AwsWire) -> Iterator[AwsProvider]:
+    settings = RealtimeSettings(environ=wire.deployment.environ)
+    provider = AwsProvider.from_settings(settings)
+    yield provider
+    provider.close()
+
+
+@pytest.fixture
+def provider_at() -> Callable[[str, int], AwsProvider]:
+    keys = tuple(SigningKey(pair.key, SecretStr(pair.secret)) for pair in KEYS)
+    return lambda host, port: AwsProvider(
+        AwsSettings(
+            app_id=APP_ID,
+            keys=keys,
+            url=f"http://{host}:{port}",
+            timeout=conformance.TIMEOUT,
+            encryption_master_key=SecretStr(MASTER_KEY),
+        )
+    )
+
+
+@pytest.fixture
+def secrets() -> list[str]:
+    return [*(pair.secret for pair in KEYS), MASTER_KEY]
+
+
+@pytest.fixture
+def stale_webhook() -> tuple[Mapping[str, str], bytes]:
+    """Signed as it should be, in 2020."""
+    event = {"name": "channel_occupied", "channel": "news"}
+    return notices.signed(App(APP_ID, KEYS), event, 1_577_836_800_000)
+
+
+class TestPublish(conformance.PublishSuite): ...
+
+
+class TestLimits(conformance.LimitsSuite): ...
+
+
+class TestExclude(conformance.ExcludeSuite): ...
+
+
+class TestInfo(conformance.InfoSuite): ...
+
+
+class TestCache(conformance.CacheSuite): ...
+
+
+class TestEncrypted(conformance.EncryptedSuite): ...
+
+
+class TestClient(conformance.ClientSuite): ...
+
+
+class TestChannelAuth(conformance.ChannelAuthSuite): ...
+
+
+class TestUserAuth(conformance.UserAuthSuite): ...
+
+
+class TestSendToUser(conformance.SendToUserSuite): ...
+
+
+class TestDisconnect(conformance.DisconnectSuite): ...
+
+
+class TestRevoke(conformance.RevokeSuite): ...
+
+
+class TestChannels(conformance.ChannelsSuite): ...
+
+
+class TestMembers(conformance.MembersSuite): ...
+
+
+class TestWebhooks(conformance.WebhookSuite): ...
+
+
+class TestErrors(conformance.ErrorSuite): ...
+
+
+class TestDeclared(conformance.DeclaredSuite): ...
