@@ -122,12 +122,19 @@ def _signals_interrupt() -> Iterator[None]:
 def main(app: str, listener: int, link: int, reload: bool, first: bool) -> None:
     """Load the app and serve it on the socket with the file number `listener`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Ctrl-C in a terminal reaches both, and the parent passes it on as SIGTERM. Not SIG_IGN, which
+    # programs that the app starts would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
     parent = socket.socket(fileno=link)
     parent.set_inheritable(False)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    loaded = _load(app, may_fail=not first)
-    parent.send(b"1")
-    _serve(loaded, listener, reload)
+    try:
+        loaded = _load(app, may_fail=not first)
+        parent.send(b"1")
+        _serve(loaded, listener, reload)
+    finally:
+        # A second one would interrupt Python's own clearing up, with a traceback.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _end_with(parent: socket.socket) -> None:

@@ -256,6 +256,21 @@ class TestEnds:
         assert is_gone(pid)
         assert "Traceback" not in process.text
 
+    @pytest.mark.parametrize("reload", [True, False])
+    def test_a_second_signal_while_it_ends_is_no_traceback(self, dev, app_file, reload):
+        again = """
+import atexit, os, signal, sys
+atexit.register(lambda: print("ended", file=sys.stderr))
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGINT)  # one that comes while it loads
+"""
+        write(app_file, "one", APP + again)
+        process, _ = dev("app:app", *([] if reload else ["--no-reload"]))
+
+        assert process.end(signal.SIGTERM) == 0
+        assert "ended" in process.text
+        assert "Traceback" not in process.text
+
     def test_even_if_it_is_killed_nothing_stays(self, dev, app_file, until):
         process, url = dev("app:app")
         pid = state(url)["pid"]
