@@ -239,8 +239,8 @@ class AwsSettings(Section):
     `url` is its HTTP API, `https://HOST`; `socket` where browsers connect, `wss://HOST/STAGE`;
     `endpoint` where `@connections` is, if it is not the same with `https`. `table`, `queue` (a
     URL), `function` (the one that is invoked to greet a client) and the credentials are what its
-    functions use; `services` replaces the address of DynamoDB, SQS and Lambda. `webhook` is the URL that is told
-    what happens, instead of the `@realtime.on` handlers of the functions.
+    functions use; `services` replaces the address of DynamoDB, SQS and Lambda. `webhook` is the URL
+    that is told what happens, instead of the `@realtime.on` handlers of the functions.
 
     Bounds of what clients may take, 0 for none: `origins` of pages that may connect (none: all),
     connections `per_address` and `per_user`, `subscriptions` of a connection, and

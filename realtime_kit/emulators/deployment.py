@@ -29,6 +29,7 @@ REGION = "us-east-1"
 CREDENTIALS = Credentials("AKIAEMULATOR", "secret-of-the-emulator")
 
 Handlers = Mapping[str, Callable[..., Any]]
+Load = Callable[[Mapping[str, str], Callable[[], float]], Handlers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Deployment:
 @contextmanager
 def deployed(
     db: DynamoDB,
-    load: Callable[[Mapping[str, str]], Handlers],
+    load: Load,
     *,
     environ: Mapping[str, str],
     visibility_timeout: float = 60.0,
@@ -65,8 +66,9 @@ def deployed(
 ) -> Iterator[Deployment]:
     """Run a deployment until the block ends.
 
-    `load(environ)` makes the handlers, by the names of `FUNCTIONS`, for this environment, which is
-    `environ` (with `REALTIME_AWS__KEYS` at least) and the addresses. `visibility_timeout` is the
+    `load(environ, clock)` makes the handlers, by the names of `FUNCTIONS`, for this environment,
+    which is `environ` (with `REALTIME_AWS__KEYS` at least) and the addresses; `clock` is emulated
+    time, in seconds since 1970, for who needs it. `visibility_timeout` is the
     queue's, `throttled` is DynamoDB's; `options` are `ApiGateway`'s.
     """
     functions = {name: Function(name, _nobody, timeout=29.0) for name in FUNCTIONS}
@@ -112,7 +114,7 @@ def deployed(
             "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
             "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
         }
-        handlers = load(inside)
+        handlers = load(inside, gateway.time)
         for name, function in functions.items():
             function.handler = handlers[name]
         yield Deployment(gateway, services, queue, outside, inside)

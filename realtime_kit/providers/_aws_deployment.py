@@ -24,7 +24,9 @@ from realtime_kit.settings import AwsSettings
 ACTIVITY_TIMEOUT = 540  # seconds: API Gateway ends what was silent for ten minutes
 
 
-def open_host(settings: AwsSettings, keys: Callable[[], Sequence[Key]]) -> Host:
+def open_host(
+    settings: AwsSettings, keys: Callable[[], Sequence[Key]], *, clock: Callable[[], float]
+) -> Host:
     """Raises `ConfigurationError` for what is missing. `keys` is asked for each time."""
     settings.require("table", "queue", "region", "access_key_id", "secret_access_key")
     region = str(settings.region)
@@ -55,13 +57,14 @@ def open_host(settings: AwsSettings, keys: Callable[[], Sequence[Key]]) -> Host:
         ).invoke
     return Host(
         lambda: _app(settings, tuple(keys())),
-        registry=Registry(table, settings.app_id, bounds=_bounds(settings)),
+        registry=Registry(table, settings.app_id, bounds=_bounds(settings), clock=clock),
         transport=transport,
         queue=queue,
         greet=greet,
         origins=settings.origins,
         mode=settings.delivery,
         metrics=Metrics(settings.function or settings.table) if settings.metrics else None,
+        clock=clock,
     )
 
 

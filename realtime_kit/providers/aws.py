@@ -67,7 +67,7 @@ class AwsProvider(ChannelsApiProvider):
         """What the deployment's functions do. Raises `ConfigurationError` outside of them."""
         from realtime_kit.providers._aws_deployment import open_host
 
-        return open_host(self.settings, lambda: self.keys)
+        return open_host(self.settings, lambda: self.keys, clock=self._clock)
 
     @cached_property
     def _http(self) -> HttpClient:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from realtime_kit.emulators.deployment import Handlers
+from realtime_kit.emulators.deployment import Handlers, Load
 from realtime_kit.errors import ProviderUnavailable
 from realtime_kit.hosting.apigateway.delivery import (
     Call,
@@ -30,6 +30,7 @@ from realtime_kit.hosting.apigateway.table import Table
 from realtime_kit.protocol.app import App, Key
 from realtime_kit.protocol.http_api import Request
 from realtime_kit.protocol.signing import channel_auth
+from realtime_kit.providers.aws import AwsProvider
 from realtime_kit.realtime import Realtime
 from realtime_kit.settings import RealtimeSettings
 from realtime_kit.testing.dynamodb import MemoryDynamoDB
@@ -194,11 +195,12 @@ def world() -> World:
 
 
 @pytest.fixture
-def load() -> Callable[[Mapping[str, str]], Handlers]:
+def load() -> Load:
     """The deployment's functions, as `lambdas/` makes them, of an application without rules."""
 
-    def load(environ: Mapping[str, str]) -> Handlers:
-        realtime = Realtime(settings=RealtimeSettings(environ=environ))
+    def load(environ: Mapping[str, str], clock: Callable[[], float]) -> Handlers:
+        settings = RealtimeSettings(environ=environ)
+        realtime = Realtime(AwsProvider(settings.aws, clock=clock), settings=settings)
         return {
             "trigger": trigger_handler(realtime),
             "websocket": websocket_handler(realtime),

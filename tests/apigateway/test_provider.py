@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import Any
+from random import Random
 
 import pytest
 from pydantic import SecretStr
 
-from realtime_kit.emulators.deployment import Deployment, deployed
+from realtime_kit.emulators.apigateway import Faults
+from realtime_kit.emulators.deployment import Deployment, Load, deployed
 from realtime_kit.protocol import notices
 from realtime_kit.protocol.app import App, Key
 from realtime_kit.providers.aws import AwsProvider
@@ -21,6 +22,16 @@ from realtime_kit.testing.dynamodb import MemoryDynamoDB
 APP_ID = "4242"
 KEYS = (Key("new-key", "new-secret-text"), Key("old-key", "old-secret-text"))
 MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+# What a client cannot be kept from noticing, such as a cut, is for `test_faults.py`.
+FAULTS = {
+    "hold_back": 0.3,
+    "lose_disconnect": 0.3,
+    "repeat_disconnect": 0.3,
+    "limit": 0.2,
+    "latency": 0.02,
+    "connect_lag": 0.05,
+    "repeat_message": 0.3,
+}
 
 
 class AwsWire(ChannelsWire):
@@ -28,10 +39,10 @@ class AwsWire(ChannelsWire):
 
     deployment: Deployment
 
-    def __init__(self, load: Callable[..., Any], delivery: str) -> None:
+    def __init__(self, load: Load, faulty: bool) -> None:
         super().__init__(App(APP_ID, KEYS))
         self._load = load
-        self._delivery = delivery
+        self._faulty = faulty
 
     def _serve(self, opening: ExitStack, webhook_url: str) -> int:
         environ = {
@@ -39,22 +50,24 @@ class AwsWire(ChannelsWire):
             "REALTIME_AWS__KEYS": ",".join(f"{pair.key}:{pair.secret}" for pair in KEYS),
             "REALTIME_AWS__ENCRYPTION_MASTER_KEY": MASTER_KEY,
             "REALTIME_AWS__WEBHOOK": webhook_url,
-            "REALTIME_AWS__DELIVERY": self._delivery,
             "REALTIME_AWS__METRICS": "false",
         }
-        running = deployed(MemoryDynamoDB(), self._load, environ=environ)
+        refused = Random(1)  # noqa: S311 - for a test
+        running = deployed(
+            MemoryDynamoDB(),
+            self._load,
+            environ=environ,
+            visibility_timeout=1.0,
+            faults=Faults(**FAULTS) if self._faulty else None,
+            throttled=lambda _: self._faulty and refused.random() < 0.1,
+        )
         self.deployment = opening.enter_context(running)
         return self.deployment.port
 
 
-@pytest.fixture
-def delivery() -> str:
-    return "auto"
-
-
-@pytest.fixture
-def wire(load: Callable[..., Any], delivery: str) -> Iterator[AwsWire]:
-    with AwsWire(load, delivery) as wire:
+@pytest.fixture(params=[False, True], ids=["well", "faulty"])
+def wire(load: Load, request: pytest.FixtureRequest) -> Iterator[AwsWire]:
+    with AwsWire(load, request.param) as wire:
         yield wire
 
 
