@@ -16,7 +16,10 @@ import click
 from realtime_kit import __version__
 from realtime_kit.cli.build import build
 from realtime_kit.cli.channels import channels
+from realtime_kit.cli.cost import cost
 from realtime_kit.cli.dev import demo, dev
+from realtime_kit.cli.doctor import doctor
+from realtime_kit.cli.init import init
 from realtime_kit.cli.listen import listen
 from realtime_kit.cli.serve import serve
 from realtime_kit.cli.trigger import trigger
@@ -89,5 +92,5 @@ def main(context: click.Context) -> None:
         context.exit(2)
 
 
-for command in (build, channels, demo, dev, listen, serve, trigger):
+for command in (build, channels, cost, demo, dev, doctor, init, listen, serve, trigger):
     main.add_command(command)

@@ -1,0 +1,98 @@
+"""What a month costs: against sums made by hand, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from realtime_kit.cli import main
+from realtime_kit.deployment.cost import Load, estimates, prices, verdict
+
+
+def by_name(load: Load):
+    return {one.name: one for one in estimates(load)}
+
+
+def test_ten_thousand_users_all_month():
+    # 10,000 x 43,200 minutes = 432M; 100M deliveries; a ping and a pong each 540 s: 96M.
+    found = by_name(Load(10_000, 1_000_000, 100, channels=1_000))
+    aws = found["aws"]
+    assert aws.items["connection minutes"] == pytest.approx(108)
+    assert aws.items["deliveries"] == pytest.approx(100)
+    assert aws.items["pings"] == pytest.approx(96)
+    assert aws.items["HTTP requests"] == pytest.approx(1)
+    assert aws.total == pytest.approx(350, rel=0.03)
+    assert aws.dominates == "connection minutes"
+    assert found["pusher"].items == {"plan Premium": 499}
+    assert found["ably"].total == pytest.approx(29 + 252.5 + 432 + 43.2)
+    assert found["appsync"].total == pytest.approx(101 + 34.56)
+    assert "aws is the cheapest of the providers at $348" in verdict(list(found.values()))
+
+
+def test_pings_decide_where_clients_are_not_told_otherwise():
+    aws = by_name(Load(10_000, 1_000_000, 100, ping=120))["aws"]
+    assert aws.items["pings"] == pytest.approx(432)
+    assert aws.dominates == "pings"
+
+
+def test_the_second_tier_of_messages():
+    # 2,000M deliveries, no connections: 1,000 at $1.00 and 1,000 at $0.80.
+    assert by_name(Load(0, 2_000_000, 1_000))["aws"].items["deliveries"] == pytest.approx(1_800)
+
+
+def test_a_large_message_counts_for_several():
+    small, large = (by_name(Load(0, 1_000, 1_000, size=size))["aws"] for size in (32_768, 32_769))
+    assert large.items["deliveries"] == pytest.approx(2 * small.items["deliveries"])
+
+
+@pytest.mark.parametrize(
+    ("load", "plan"),
+    [
+        (Load(100, 0, 0), "plan Sandbox"),
+        (Load(101, 0, 0), "plan Startup"),
+        (Load(50, 0, 0, peak=600), "plan Pro"),
+        (Load(10, 1_000_000, 5), "plan Sandbox"),
+        (Load(10, 1_000_000, 29), "plan Startup"),
+    ],
+)
+def test_the_smallest_plan_that_holds_it(load, plan):
+    assert list(by_name(load)["pusher"].items) == [plan]
+
+
+def test_what_nobody_lists_is_said():
+    found = by_name(Load(20_000, 0, 0))
+    assert found["pusher"].total is None
+    assert found["ably"].total is None
+    assert "no plan of others is as large" in verdict(list(found.values()))
+
+
+def test_another_is_named_where_it_is_better():
+    busy = list(by_name(Load(1_500, 3_000_000, 38)).values())
+    assert verdict(busy).startswith("pusher is the better choice: $99 a month against $")
+    assert "deliveries is the largest part" in verdict(busy)
+    idle = verdict(list(by_name(Load(10_000, 100, 1)).values()))
+    assert "AppSync Events would be $35: better yet, if you need neither presence" in idle
+
+
+def test_nothing_costs_nothing_on_aws():
+    assert by_name(Load(0, 0, 0))["aws"].total == 0
+
+
+def test_the_command_prints_tables_or_json():
+    arguments = ["cost", "--connections", "10000", "--messages", "1000000", "--fanout", "100"]
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0
+    assert "plan Premium" in shown.stdout
+    assert f"List prices of {prices()['as_of']}" in shown.stderr
+    answer = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert answer["prices_as_of"] == prices()["as_of"]
+    assert [one["name"] for one in answer["estimates"]] == ["aws", "pusher", "ably", "appsync"]
+    assert answer["estimates"][0]["dominates"] == "connection minutes"
+    assert "cheapest" in answer["verdict"]
+
+
+def test_what_makes_no_sense_is_refused():
+    done = CliRunner().invoke(main, ["cost", "--connections", "-1", "--messages", "1"])
+    assert done.exit_code == 2
