@@ -220,7 +220,7 @@ class Realtime:
     ) -> list[Receipt]:
         """Send an event to the connections that are signed in as `user_id`; like `trigger`."""
         self._require(Capability.SEND_TO_USER, "send to a user")
-        event = Event((user_channel(user_id),), name, data, id=id)
+        event = Event((user_channel(str(user_id)),), name, data, id=id)
         return self._publish([event], (), on_error, background)
 
     def flush(self, timeout: float | None = None) -> bool:

@@ -98,7 +98,7 @@ class TestTrigger:
         assert Realtime("no such provider").trigger_batch([]) == []
 
     def test_to_a_user(self, realtime):
-        (receipt,) = realtime.send_to_user("7", "notice", {"n": 1})
+        (receipt,) = realtime.send_to_user(7, "notice", {"n": 1})  # ids of databases are numbers
         realtime.provider.assert_triggered("#server-to-user-7", "notice", {"n": 1}, count=1)
         assert receipt.channel == "#server-to-user-7"
 
