@@ -54,7 +54,7 @@ def serve(
     Examples:
       realtime-kit serve
       realtime-kit serve --port 7001 --app 1:my-key:my-secret
-      realtime-kit serve --host 0.0.0.0 --app "$REALTIME_APP"
+      realtime-kit serve --host 0.0.0.0 --app "$APP"
       realtime-kit serve --webhook http://127.0.0.1:8000/realtime/webhook
     """
     from realtime_kit.settings import RealtimeSettings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from realtime_kit import __version__
 from realtime_kit.cli import main
+from realtime_kit.settings import names
 
 COMMANDS = ["channels", "demo", "dev", "listen", "serve", "trigger"]
 
@@ -39,6 +41,9 @@ def test_every_command_has_help_with_examples(command):
     assert done.exit_code == 0
     assert "Examples:\n" in done.stdout
     assert f"realtime-kit {command}" in done.stdout
+    # The command itself refuses a REALTIME_* name that is no setting.
+    for name in re.findall(r"REALTIME_\w+", done.stdout):
+        assert any(known.startswith(name) for known in names()), name
 
 
 @pytest.mark.parametrize(
