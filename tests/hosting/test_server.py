@@ -289,7 +289,7 @@ def test_published_credentials_do_not_leave_the_machine(host):
         LocalServer([PUBLISHED], host=host)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "shop.localhost"])
 def test_published_credentials_are_fine_at_home(host):
     assert LocalServer([PUBLISHED], host=host).host == host
 

@@ -16,7 +16,6 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import unquote
 
@@ -33,7 +32,7 @@ from realtime_kit.hosting.local.webhooks import WebhookSender
 from realtime_kit.hosting.local.wire import text_frame
 from realtime_kit.protocol import frames, http_api
 from realtime_kit.protocol.app import App, Apps
-from realtime_kit.settings import DEVELOPMENT_KEY, DEVELOPMENT_SECRET
+from realtime_kit.settings import DEVELOPMENT_KEY, DEVELOPMENT_SECRET, is_loopback
 
 _log = logging.getLogger("realtime_kit.server")
 
@@ -276,20 +275,11 @@ def _refuse_published(apps: Iterable[App], host: str) -> None:
         for app in apps
         for pair in app.keys
     )
-    if published and not _is_loopback(host):
+    if published and not is_loopback(host):
         raise ConfigurationError(
             f"the published development credentials on {host} would let anybody in: "
             "give an app of your own with --app ID:KEY:SECRET, or listen on 127.0.0.1"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _why_not(error: OSError, host: str, port: int) -> str:
