@@ -71,5 +71,5 @@ def _unknown(name: str) -> ConfigurationError:
     near = get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ConfigurationError(
-        f"unknown provider {name!r} (REALTIME_PROVIDER): {hint}There are {', '.join(known)}"
+        f"unknown provider {name!r} (REALTIME_PROVIDER): {hint}there are {', '.join(known)}"
     )

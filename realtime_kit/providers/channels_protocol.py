@@ -43,8 +43,6 @@ _SOCKET_ID = re.compile(r"[0-9]+\.[0-9]+")
 # `json.dumps` with its defaults, like the official SDK: the same input gives the same bytes. Made
 # once, because `dumps` makes an encoder for each call that is not all defaults.
 _encode = json.JSONEncoder(allow_nan=False).encode
-# The defaults of json.dumps, like the official SDK: the same input gives the same bytes.
-_encode = json.JSONEncoder(allow_nan=False).encode
 _KINDS = {kind.value: kind for kind in WebhookKind}
 
 
