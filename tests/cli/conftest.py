@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -173,3 +174,13 @@ def until() -> Callable[..., object]:
         return answer
 
     return wait_until
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that is run in this process sets up the logging of a whole process."""
+    logger = logging.getLogger("realtime_kit")
+    before = logger.level, logger.propagate, [*logger.handlers]
+    yield
+    level, logger.propagate, logger.handlers = before
+    logger.setLevel(level)
