@@ -78,7 +78,14 @@ class Client:
 
 
 def connect_event(
-    api: Api, client: Client, *, headers: Headers, query: str, request_id: str, trace: str
+    api: Api,
+    client: Client,
+    *,
+    headers: Headers,
+    query: str,
+    request_id: str,
+    trace: str,
+    now: float,
 ) -> Document:
     """The document of `$connect`. `query` is the raw query string."""
     lists = _header_lists(_forwarded(headers, api, client.source_ip, trace))
@@ -90,7 +97,7 @@ def connect_event(
         values = _query_lists(query)
         event["queryStringParameters"] = {name: each[-1] for name, each in values.items()}
         event["multiValueQueryStringParameters"] = values
-    context = _context(api, client, "$connect", "CONNECT", request_id, client.connected_at)
+    context = _context(api, client, "$connect", "CONNECT", request_id, now)
     return {**event, "requestContext": context, "isBase64Encoded": False}
 
 

@@ -95,7 +95,8 @@ class WebSocketApi:
             return 403  # also with more of a path: there are no path parameters
         if len(request.raw_path) > runtime.quotas.url:
             return 414
-        if not web.WebSocketResponse().can_prepare(request):
+        asked = request.headers.get("Sec-WebSocket-Protocol", "").replace(" ", "").split(",")
+        if not web.WebSocketResponse(protocols=asked).can_prepare(request):
             return 400
         if not self._connects.take(time.monotonic()) or not runtime.admit():
             return 429
@@ -109,13 +110,15 @@ class WebSocketApi:
         if route is None or isinstance(route.target, Mock):
             return 200, None
         runtime = self._runtime
+        now = runtime.timeline.time()
         event = documents.connect_event(
             runtime.api,
             connection.client,
             headers=raw_headers(request),
             query=query,
             request_id=runtime.ids.short(),
-            trace=runtime.ids.trace(connection.client.connected_at),
+            trace=runtime.ids.trace(now),
+            now=now,
         )
         outcome = await runtime.invoke(route.target, event, connection.id)
         status, chosen = answers.handshake(outcome)
