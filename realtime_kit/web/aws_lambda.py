@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl
 from realtime_kit.errors import ConfigurationError, InvalidEvent, RealtimeError
 from realtime_kit.events import Event
 from realtime_kit.realtime import Realtime
-from realtime_kit.web import aws_websocket, endpoints
+from realtime_kit.web import endpoints
 from realtime_kit.web.http import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,8 @@ def trigger_handler(
     same event. Failures are raised (or reported to SQS) whatever `REALTIME_ON_ERROR` says: whoever
     invoked is to retry. Raises `InvalidEvent` for what is none of the above.
     """
+    from realtime_kit.web import aws_websocket  # it loads the protocol: only whoever triggers pays
+
     http = http_handler(realtime, load_user, prefix=prefix)
     api = aws_websocket.api_handler(realtime)
 
