@@ -3,6 +3,7 @@
 Few are reached from where the event comes in. More than `INLINE` are the queue's: a message for
 each shard of the channel, and a worker that goes through the shard a batch at a time and writes
 down how far it has come. So a worker that dies is followed by one that repeats a batch at most.
+Who comes and goes is told at once, however many there are, because its order matters.
 
 What could not be delivered comes again a little later; a client that cannot be reached at all, or
 would be told of members in the wrong order, is sent away to come back and hear everything anew.
@@ -37,7 +38,9 @@ PER_MESSAGE = 2_000  # ids of connections
 TRIES = 5
 GRACE = 5.0  # seconds in which `$connect` may not have returned yet
 
-_INTERNAL = '{"event":"pusher_internal:'
+# Who tells these looks afterwards whether they are so still, and tells again: they must have been
+# delivered by then, and in that order.
+_ORDERED = ('{"event":"pusher_internal:member_', '{"event":"pusher_internal:watchlist_')
 _AWAY = frames.error("Server could not deliver, please reconnect", 4200)
 
 _log = logging.getLogger(__name__)
@@ -98,13 +101,14 @@ class Broadcaster(Driver):
 
     def _broadcast(self, effect: effects.Broadcast) -> None:
         excluded = None if effect.exclude is None else to_connection_id(effect.exclude)
-        if self._mode == "queue":
+        mode: Mode = "inline" if effect.frame.startswith(_ORDERED) else self._mode
+        if mode == "queue":
             self._share_out(effect, excluded)
             return
         conns: list[str] = []
         for page in self.registry.subscriptions.subscribers(effect.channel):
             conns += (conn for conn in page if conn != excluded)
-            if self._mode == "auto" and len(conns) > INLINE:
+            if mode == "auto" and len(conns) > INLINE:
                 self._share_out(effect, excluded)
                 return
         self._reach(effect.frame, conns)
@@ -160,7 +164,7 @@ class Broadcaster(Driver):
         if not failed:
             return
         _log.warning("%d of %d not reached, try %d", len(failed), len(conns), tries + 1)
-        if tries + 1 < TRIES and not frame.startswith(_INTERNAL):
+        if tries + 1 < TRIES and not frame.startswith(_ORDERED):
             again = {"do": "again", "frame": frame, "tries": tries + 1}
             self._each(again, failed, 2.0**tries)
         else:
