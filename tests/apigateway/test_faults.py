@@ -98,9 +98,9 @@ class Page:
             if channel == ROOM:
                 self.members = set(data["presence"]["ids"])
         elif event.startswith("pusher_internal:member_"):
-            assert self.members is not None, "a member came before the list of them"
-            change = self.members.add if event.endswith("added") else self.members.discard
-            change(data["user_id"])
+            if self.members is not None:  # else the list is still to come
+                change = self.members.add if event.endswith("added") else self.members.discard
+                change(data["user_id"])
         elif not event.startswith("pusher"):
             self.events.append(frame["id"])
 
