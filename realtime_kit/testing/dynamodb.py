@@ -60,6 +60,10 @@ class MemoryDynamoDB:
         self._tables.setdefault(request["TableName"], {})
         return {}
 
+    def _drop(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._tables.pop(request["TableName"], None)
+        return {}
+
     def _scan(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return _page([dict(item) for item in self.items(request["TableName"])])
 
@@ -205,6 +209,7 @@ class MemoryDynamoDB:
 
 _OPERATIONS: dict[str, Callable[[MemoryDynamoDB, Mapping[str, Any]], dict[str, Any]]] = {
     "CreateTable": MemoryDynamoDB._create,
+    "DeleteTable": MemoryDynamoDB._drop,
     "Scan": MemoryDynamoDB._scan,
     "GetItem": MemoryDynamoDB._get_item,
     "BatchGetItem": MemoryDynamoDB._batch_get,

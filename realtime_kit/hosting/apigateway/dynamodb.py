@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from realtime_kit.errors import missing_extra
+from realtime_kit.errors import ProviderUnavailable, missing_extra
 from realtime_kit.hosting.apigateway.sigv4 import CredentialSource, Signer
 
 Value = str | int
@@ -140,8 +140,6 @@ class Boto3DynamoDB:
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         from botocore import exceptions, xform_name
 
-        from realtime_kit.errors import ProviderUnavailable
-
         try:
             answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**request)
         except exceptions.ClientError as error:
@@ -149,7 +147,11 @@ class Boto3DynamoDB:
             status = response["ResponseMetadata"]["HTTPStatusCode"]
             body = {"message": response["Error"]["Message"], **response}
             raise DynamoDBError(status, response["Error"]["Code"], body) from error
-        except exceptions.HTTPClientError as error:
+        except (
+            exceptions.ConnectionError,
+            exceptions.HTTPClientError,
+            exceptions.IncompleteReadError,
+        ) as error:
             raise ProviderUnavailable(
                 f"DynamoDB: {error}", provider="aws", retryable=True, maybe_sent=True
             ) from error

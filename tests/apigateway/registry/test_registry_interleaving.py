@@ -33,7 +33,7 @@ class Scheduled:
 
     def __init__(self, db):
         self._db, self.failures, self.main = db, [], None
-        self.lost = set()  # channels of subscriptions whose answer was lost
+        self.lost = set()  # channels and users of what began, and its answer was lost
 
     def call(self, operation, request):
         if getcurrent() is self.main or self.main is None:
@@ -57,8 +57,10 @@ class Scheduled:
 
     def _note(self, request):
         for change in request.get("TransactItems", ()):
-            if "Put" in change and change["Put"]["Item"]["sk"]["S"].startswith("S#"):
-                self.lost.add(change["Put"]["Item"].get("channel", {"S": ""})["S"])
+            item = change.get("Put", {}).get("Item", {"pk": {"S": ""}})
+            if item["pk"]["S"].startswith("C#"):
+                name = "user_id" if item["sk"]["S"] == "I" else "channel"
+                self.lost.add(item.get(name, {"S": ""})["S"])
 
 
 class Play:
@@ -269,10 +271,9 @@ def test_requests_that_fail_are_made_again(make_world, check, script, order):
     play.world.clock.advance(10)
     check_told(play.world, play.clients.values())
     end(play, order)
-    for (_, channel, *_), flips in play.flips.items():
-        # A subscription that was ended before it was known to have begun begins again: its first
-        # beginning is not told, its end is.
-        assert flips == 0 or (flips < 0 and channel in play.db.lost)
+    for (_, name, *_), flips in play.flips.items():
+        # What was ended before it was known to have begun: only its end is told.
+        assert flips == 0 or (flips < 0 and name in play.db.lost)
     check_told(play.world, [])
 
 
