@@ -3,6 +3,7 @@ the API Gateway emulator, a queue, a schedule, and DynamoDB."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from realtime_kit.protocol.frames import PONG
 FUNCTIONS = ("trigger", "websocket", "fanout", "sweep")
 REGION = "us-east-1"
 CREDENTIALS = Credentials("AKIAEMULATOR", "secret-of-the-emulator")
+
+_numbers = itertools.count(1)  # moto's tables are the process's
 
 Handlers = Mapping[str, Callable[..., Any]]
 Load = Callable[[Mapping[str, str], Callable[[], float]], Handlers]
@@ -71,6 +74,8 @@ def deployed(
     time, in seconds since 1970, for who needs it. `visibility_timeout` is the
     queue's, `throttled` is DynamoDB's; `options` are `ApiGateway`'s.
     """
+    table = f"realtime-{next(_numbers)}"
+    db.call("CreateTable", {"TableName": table, **TABLE})
     functions = {name: Function(name, _nobody, timeout=29.0) for name in FUNCTIONS}
     websocket = functions["websocket"]
     queue = Queue(
@@ -96,7 +101,6 @@ def deployed(
         functions={name: partial(gateway.invoke, each) for name, each in functions.items()},
         throttled=throttled,
     )
-    db.call("CreateTable", {"TableName": "realtime", **TABLE})
     with running(gateway), services:
         outside = {
             **environ,
@@ -106,7 +110,7 @@ def deployed(
         }
         inside = {
             **outside,
-            "REALTIME_AWS__TABLE": "realtime",
+            "REALTIME_AWS__TABLE": table,
             "REALTIME_AWS__QUEUE": services.queue_url(queue.name),
             "REALTIME_AWS__SERVICES": services.url,
             "REALTIME_AWS__FUNCTION": "websocket",

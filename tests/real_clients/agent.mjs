@@ -55,8 +55,9 @@ const endpoint = (path) => `http://127.0.0.1:${http.address().port}${path}`;
 
 // --- commands --------------------------------------------------------------------------------
 
-const address = (port) => ({
+const address = (port, wsPath = "") => ({
   wsHost: "127.0.0.1",
+  wsPath,
   wsPort: port,
   wssPort: port,
   forceTLS: false,
@@ -71,11 +72,11 @@ function membersOf(channel) {
 
 const commands = {
   // pusher-js
-  open({ client, key, port, user, options }) {
+  open({ client, key, port, wsPath, user, options }) {
     const headers = user ? { "X-User": user } : {};
     const pusher = new Pusher(key, {
       cluster: "local",
-      ...address(port),
+      ...address(port, wsPath),
       channelAuthorization: { endpoint: endpoint("/auth"), headers },
       userAuthentication: { endpoint: endpoint("/user-auth"), headers },
       ...options,
@@ -105,8 +106,8 @@ const commands = {
   close: ({ client }) => clients[client].disconnect(),
 
   // laravel-echo, as its documentation sets it up
-  echo({ client, broadcaster, key, port, user }) {
-    const options = { broadcaster, key, ...address(port), Pusher, authEndpoint: endpoint("/auth") };
+  echo({ client, broadcaster, key, port, wsPath, user }) {
+    const options = { broadcaster, key, ...address(port, wsPath), Pusher, authEndpoint: endpoint("/auth") };
     if (broadcaster === "pusher") options.cluster = "local";
     if (user) options.auth = { headers: { "X-User": user } };
     echoes[client] = new Echo(options);

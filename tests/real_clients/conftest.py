@@ -1,4 +1,5 @@
-"""The official clients, unmodified, against `realtime-kit serve` in a process of its own."""
+"""The official clients, unmodified, against `realtime-kit serve` in a process of its own, and a
+deployment in the emulator."""
 
 from __future__ import annotations
 
@@ -12,13 +13,21 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pusher
 import pytest
+
+from realtime_kit.emulators.deployment import Handlers, deployed
+from realtime_kit.realtime import Realtime
+from realtime_kit.settings import RealtimeSettings
+from realtime_kit.testing.dynamodb import MotoDynamoDB
+from realtime_kit.web.aws_lambda import trigger_handler
+from realtime_kit.web.aws_websocket import fanout_handler, sweep_handler, websocket_handler
 
 DEADLINE = 15.0
 APP_ID, KEY, SECRET = "1", "app-key", "app-secret"
@@ -106,10 +115,21 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Served:
-    """A running `realtime-kit serve`."""
+    """A running server: `realtime-kit serve`, or a deployment in the emulator, whose clients need
+    a `ws_path`."""
 
     port: int
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | None = None
+    ws_path: str = ""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The same tests against the embedded server and a deployment. Pysher knows no path, and API
+    Gateway no `/app/KEY`."""
+    if "served" in metafunc.fixturenames:
+        pysher = "browser" in metafunc.fixturenames or "pysher" in metafunc.function.__name__
+        hosts = ["embedded"] if pysher else ["embedded", "aws"]
+        metafunc.parametrize("served", hosts, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +228,35 @@ def failed() -> type[Failed]:
 
 
 @pytest.fixture(scope="module")
-def served(start: Callable[..., Served], agent: Agent) -> Served:
+def served(
+    start: Callable[..., Served], agent: Agent, request: pytest.FixtureRequest
+) -> Iterator[Served]:
     """The server as it comes, but for where it posts webhooks and the count of subscribers."""
-    served = start("--webhook", f"http://127.0.0.1:{agent.port}/webhook", "--subscription-count")
-    make_sdk(agent, served, "app", SECRET)
-    return served
+    webhook = f"http://127.0.0.1:{agent.port}/webhook"
+    with ExitStack() as opening:
+        if request.param == "aws":
+            environ = {
+                "REALTIME_AWS__KEYS": f"{KEY}:{SECRET}",
+                "REALTIME_AWS__SUBSCRIPTION_COUNT": "true",
+                "REALTIME_AWS__WEBHOOK": webhook,
+                "REALTIME_AWS__METRICS": "false",
+            }
+            deployment = opening.enter_context(deployed(MotoDynamoDB(), _load, environ=environ))
+            served = Served(deployment.port, ws_path=deployment.ws_path)
+        else:
+            served = start("--webhook", webhook, "--subscription-count")
+        make_sdk(agent, served, "app", SECRET)
+        yield served
+
+
+def _load(environ: Mapping[str, str], clock: Callable[[], float]) -> Handlers:
+    realtime = Realtime(settings=RealtimeSettings(environ=environ))
+    return {
+        "trigger": trigger_handler(realtime),
+        "websocket": websocket_handler(realtime),
+        "fanout": fanout_handler(realtime),
+        "sweep": sweep_handler(realtime),
+    }
 
 
 @pytest.fixture
@@ -231,7 +275,8 @@ def open_client(agent: Agent, served: Served, names: Callable[[str], str]) -> It
 
     def open_client(user: str | None = None, **options: Any) -> str:
         client = names("client")
-        agent("open", client=client, key=KEY, port=served.port, user=user, options=options)
+        where = {"port": served.port, "wsPath": served.ws_path}
+        agent("open", client=client, key=KEY, **where, user=user, options=options)
         opened.append(client)
         agent.wait(client=client, state="connected")
         return client

@@ -20,6 +20,7 @@ def echo(request, agent, served, names):
             broadcaster=request.param,
             key="app-key",
             port=served.port,
+            wsPath=served.ws_path,
             user=user,
         )
         opened.append(client)
