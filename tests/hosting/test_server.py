@@ -248,6 +248,28 @@ def test_a_signed_request_is_answered_in_json(site):
     assert site.request("GET", "/apps/42/channels") == (200, "application/json", '{"channels":{}}')
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "says"),
+    [
+        ("/apps/42/channels", "", "401 'Missing parameter: auth_key'"),
+        (
+            "/apps/42/channels",
+            "?auth_key=test-key&auth_version=1.0&auth_timestamp=1&auth_signature=aa",
+            "401 'Timestamp expired: ",
+        ),
+        ("/apps/%0a9/channels", "", r"404 'Unknown app: \n9'"),
+    ],
+)
+def test_a_refusal_is_one_line_without_the_query(site, caplog, path, query, says):
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=5)
+    connection.request("GET", path + query)
+    assert connection.getresponse().status >= 400
+    connection.close()
+    (line,) = caplog.messages
+    assert line.startswith(f"GET {path}: {says}")
+    assert "\n" not in line
+
+
 def test_a_refusal_is_plain_text(site):
     status, content_type, text = site.request("POST", "/apps/42/events", {"name": "x"})
     assert status == 400

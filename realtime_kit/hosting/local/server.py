@@ -178,6 +178,9 @@ class LocalServer:
             time.time(),
             lambda app: self._drivers[app.id].perform,
         )
+        if answer.status >= 400:  # without the query, which is signed
+            why = answer.body.decode().rstrip()
+            _log.warning("%s %.200s: %d %.400r", request.method, path, answer.status, why)
         headers = {"Content-Type": answer.content_type, **answer.headers}
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
