@@ -319,6 +319,8 @@ class Registry:
     def postpone(self, conn: str, row: Row, time: str) -> None:
         """See to a connection again at `time`, a `due_time`; `row` is its row."""
         before = text(row, "due")
+        if before == time:
+            return
         given = {"before": before, "due": time}
         changes = [
             Change(

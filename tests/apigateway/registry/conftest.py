@@ -222,7 +222,10 @@ def make_world():
 
 @pytest.fixture
 def world():
-    return World()
+    """Whatever a test did, its table adds up."""
+    world = World()
+    yield world
+    check_table(world.rows())
 
 
 @pytest.fixture
