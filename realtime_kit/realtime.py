@@ -26,7 +26,7 @@ from realtime_kit.errors import (
     ProviderUnavailable,
     Unsupported,
 )
-from realtime_kit.events import Event, Receipt, check
+from realtime_kit.events import Event, Receipt
 from realtime_kit.providers.base import AuthRequest, Capability, ChannelInfo, Provider
 from realtime_kit.webhooks import WebhookEvent, WebhookKind
 
@@ -268,10 +268,11 @@ class Realtime:
             )
         if info:
             raise Unsupported("background=True returns no receipts, so info= has no answer")
-        limits = self.provider.limits
         # What is wrong with an event is the caller's to hear, and what the caller does to the data
         # afterwards is not part of it.
-        frozen = [replace(event, data=_settled(check(event, limits), event)) for event in events]
+        for event in events:
+            self.provider.validate(event)
+        frozen = [replace(event, data=_settled(event)) for event in events]
         if not self._worker.submit(lambda: self._send(frozen, (), "log")):
             full = ProviderUnavailable(
                 "too many background calls are waiting; this one was not taken",
@@ -438,9 +439,9 @@ def _new_id() -> str:
     return os.urandom(12).hex()
 
 
-def _settled(text: str, event: Event) -> Any:
+def _settled(event: Event) -> Any:
     """The event's data as nobody can change it any more."""
-    return event.data if isinstance(event.data, str) else json.loads(text)
+    return event.data if isinstance(event.data, str) else json.loads(event.payload())
 
 
 _instances: WeakSet[Realtime] = WeakSet()

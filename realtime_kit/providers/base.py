@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from realtime_kit.authorization import Grant, SignIn
 from realtime_kit.errors import Unsupported
-from realtime_kit.events import Event, Limits, Receipt
+from realtime_kit.events import Event, Limits, Receipt, check
 from realtime_kit.webhooks import WebhookEvent
 
 if TYPE_CHECKING:
@@ -91,6 +91,11 @@ class Provider(ABC):
         `info`: "subscription_count" and "user_count" of the channels, returned in the receipts.
         Raises `InvalidEvent`, `InvalidChannel`, `PayloadTooLarge`, `ProviderError`.
         """
+
+    def validate(self, event: Event) -> str:
+        """The event's data as the text that travels. Raises what `publish` would raise of the event
+        and of the settings that it needs, without sending anything."""
+        return check(event, self.limits)
 
     def authorize(self, request: AuthRequest) -> AuthAnswer:
         """Prove the grants to the client. No network, no vendor import.

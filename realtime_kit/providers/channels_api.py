@@ -105,7 +105,7 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
     def _plan(self, events: Sequence[Event]) -> list[list[_Part]]:
         """The parts of each request. All events are checked before the first is sent."""
         parts = [
-            _Part(place, event, event.channels, self._checked(event))
+            _Part(place, event, event.channels, self.validate(event))
             for place, event in enumerate(events)
         ]
         if len(parts) == 1:
@@ -115,7 +115,7 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
         single = (part._replace(channels=(name,)) for part in parts for name in part.channels)
         return [list(chunk) for chunk in _chunks(single, self.limits.events_per_batch)]
 
-    def _checked(self, event: Event) -> str:
+    def validate(self, event: Event) -> str:
         if isinstance(event.data, Mapping) and RESERVED in event.data:
             raise InvalidEvent(f"the member {RESERVED!r} of an event's data is realtime-kit's own")
         if event.exclude is not None and not is_socket_id(event.exclude):

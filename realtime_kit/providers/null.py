@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from realtime_kit.authorization import SignIn
 from realtime_kit.errors import Unsupported
-from realtime_kit.events import Event, Limits, Receipt, check
+from realtime_kit.events import Event, Limits, Receipt
 from realtime_kit.providers.base import AuthAnswer, AuthRequest, Capability, ChannelInfo, Provider
 
 
@@ -28,7 +28,7 @@ class NullProvider(Provider):
 
     def publish(self, events: Sequence[Event], *, info: Iterable[str] = ()) -> list[Receipt]:
         counts = self._nobody(info)
-        texts = [check(event, self.limits) for event in events]
+        texts = [self.validate(event) for event in events]
         for event, text in zip(events, texts, strict=True):
             self._accept(event, text)
         return [

@@ -12,7 +12,9 @@ import threading
 import pytest
 
 from realtime_kit import (
+    ConfigurationError,
     Event,
+    InvalidEvent,
     ProviderUnavailable,
     Realtime,
     RealtimeSettings,
@@ -35,6 +37,16 @@ class Gated(FakeProvider):
     def publish(self, events, *, info=()):
         assert self.gate.wait(10)
         return super().publish(events, info=info)
+
+
+def test_what_only_the_provider_can_tell_is_raised_at_once_too():
+    realtime = Realtime("local", settings=RealtimeSettings(environ={"REALTIME_PORT": "1"}))
+    with pytest.raises(InvalidEvent, match="not a socket id"):
+        realtime.trigger("a", "e", 1, exclude="me", background=True)
+    with pytest.raises(InvalidEvent, match="_rk"):
+        realtime.trigger("a", "e", {"_rk": 1}, background=True)
+    with pytest.raises(ConfigurationError, match="ENCRYPTION_MASTER_KEY"):
+        realtime.trigger("private-encrypted-a", "e", 1, background=True)
 
 
 @pytest.fixture
