@@ -49,8 +49,13 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="Restart the app when code changes, and show errors in werkzeug's debugger.",
 )
+@click.option(
+    "--provider",
+    type=click.Choice(["local", "pusher", "ably", "aws", "log", "null"]),
+    help="REALTIME_PROVIDER, else local. aws: a deployment in the API Gateway emulator.",
+)
 @_options
-def dev(app: str, reload: bool, **where: Any) -> None:
+def dev(app: str, reload: bool, provider: str | None, **where: Any) -> None:
     """Run a Flask app and the embedded server, and restart the app when its code changes.
 
     MODULE:APP is what `flask --app` takes: a module, module:app, or a factory like
@@ -63,7 +68,8 @@ def dev(app: str, reload: bool, **where: Any) -> None:
       realtime-kit dev 'shop.web:create_app()' --port 5000
       REALTIME_PORT=7001 realtime-kit dev app:app
     """
-    run_both(app, "the demo" if app == DEMO else app, reload=reload, **where)
+    title = "the demo" if app == DEMO else app
+    run_both(app, title, reload=reload, provider=provider, **where)
 
 
 @click.command(short_help="Run the demo.")
@@ -82,7 +88,14 @@ def demo(**where: Any) -> None:
 
 
 def run_both(
-    app: str, title: str, *, reload: bool, host: str, port: int, realtime_port: int | None
+    app: str,
+    title: str,
+    *,
+    reload: bool,
+    host: str,
+    port: int,
+    realtime_port: int | None,
+    provider: str | None = None,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. The app runs in a process of its own, which is replaced when
     code changes; the embedded server stays in this one."""
@@ -91,15 +104,17 @@ def run_both(
     from realtime_kit.cli.serve import log_to_stderr, print_rows
     from realtime_kit.settings import RealtimeSettings
 
-    settings = RealtimeSettings() if realtime_port is None else RealtimeSettings(port=realtime_port)
+    given = {"port": realtime_port, "provider": provider}
+    known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    settings = RealtimeSettings(**known)
     log_to_stderr(logging.WARNING)
     with _listen(host, port) as listener:
         url = _url(host, listener.getsockname()[1])
-        with _embedded_server(settings, host, url) as (server, rows):
+        with _server(settings, host, url) as (environment, rows):
             keep_running(
                 app,
                 listener,
-                environment=_environment(settings, server),
+                environment=environment,
                 reload=reload,
                 ready=lambda: print_rows(title, [("App", url), *rows]),
             )
@@ -123,8 +138,25 @@ def _url(host: str, port: int) -> str:
 
 
 @contextmanager
-def _embedded_server(
+def _server(
     settings: RealtimeSettings, host: str, url: str
+) -> Iterator[tuple[dict[str, str], list[tuple[str, str]]]]:
+    """Whatever the app publishes to, unless that is elsewhere or runs already: what the app's
+    process gets on top of this one's environment, and what to print."""
+    webhook = f"{url}{settings.web.prefix}/webhook"
+    if settings.provider_name == "aws" and not settings.aws.url:
+        from realtime_kit.cli._deployment import emulated, rows_of
+
+        with emulated(settings, host, webhook) as deployment:
+            yield {**_environment(settings, None), **deployment.environ}, rows_of(deployment)
+        return
+    with _embedded_server(settings, host, webhook) as (server, rows):
+        yield _environment(settings, server), rows
+
+
+@contextmanager
+def _embedded_server(
+    settings: RealtimeSettings, host: str, webhook: str
 ) -> Iterator[tuple[LocalServer | None, list[tuple[str, str]]]]:
     """The server that the app publishes to, or None if that is elsewhere or runs already; and what
     to print of it."""
@@ -137,7 +169,7 @@ def _embedded_server(
     from realtime_kit.hosting.local import LocalServer, running
 
     apps = apps_of(settings, section)
-    webhook = settings.server.webhook or f"{url}{settings.web.prefix}/webhook"
+    webhook = settings.server.webhook or webhook
     with running(LocalServer(apps, host=host, port=port, webhook_url=webhook)) as server:
         yield server, server_rows(server, apps)
 
