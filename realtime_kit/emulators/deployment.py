@@ -4,10 +4,10 @@ the API Gateway emulator, a queue, a schedule, and DynamoDB."""
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NoReturn
 
 from realtime_kit.emulators.apigateway import (
@@ -19,7 +19,6 @@ from realtime_kit.emulators.apigateway import (
     Schedule,
     running,
 )
-from realtime_kit.emulators.services import Services
 from realtime_kit.hosting.apigateway.dynamodb import DynamoDB
 from realtime_kit.hosting.apigateway.rows import TABLE
 from realtime_kit.hosting.apigateway.sigv4 import Credentials
@@ -27,7 +26,6 @@ from realtime_kit.protocol.frames import PONG
 
 FUNCTIONS = ("trigger", "websocket", "fanout", "sweep")
 REGION = "us-east-1"
-CREDENTIALS = Credentials("AKIAEMULATOR", "secret-of-the-emulator")
 
 _numbers = itertools.count(1)  # moto's tables are the process's
 
@@ -41,7 +39,6 @@ class Deployment:
     functions."""
 
     gateway: ApiGateway
-    services: Services
     queue: Queue
     environ: Mapping[str, str]
     function_environ: Mapping[str, str]
@@ -64,16 +61,17 @@ def deployed(
     *,
     environ: Mapping[str, str],
     visibility_timeout: float = 60.0,
-    throttled: Callable[[str], bool] = lambda operation: False,
     **options: Any,
 ) -> Iterator[Deployment]:
     """Run a deployment until the block ends.
 
     `load(environ, clock)` makes the handlers, by the names of `FUNCTIONS`, for this environment,
     which is `environ` (with `REALTIME_AWS__KEYS` at least) and the addresses; `clock` is emulated
-    time, in seconds since 1970, for who needs it. `visibility_timeout` is the
-    queue's, `throttled` is DynamoDB's; `options` are `ApiGateway`'s.
+    time, in seconds since 1970, for who needs it. `visibility_timeout` is the queue's; `options`
+    are `ApiGateway`'s.
     """
+    # Of this run alone: whoever has them may do to it what its functions may.
+    credentials = Credentials("AKIAEMULATOR", secrets.token_hex(20))
     table = f"realtime-{next(_numbers)}"
     db.call("CreateTable", {"TableName": table, **TABLE})
     functions = {name: Function(name, _nobody, timeout=29.0) for name in FUNCTIONS}
@@ -91,17 +89,12 @@ def deployed(
         http={f"{method} /apps/{{proxy+}}": functions["trigger"] for method in ("GET", "POST")},
         queues=[queue],
         schedules=[Schedule(60.0, functions["sweep"])],
+        db=db,
         region=REGION,
-        credentials=CREDENTIALS,
+        credentials=credentials,
         **options,
     )
-    services = Services(
-        db,
-        queues={queue.name: queue.send},
-        functions={name: partial(gateway.invoke, each) for name, each in functions.items()},
-        throttled=throttled,
-    )
-    with running(gateway), services:
+    with running(gateway):
         outside = {
             **environ,
             "REALTIME_PROVIDER": "aws",
@@ -111,17 +104,17 @@ def deployed(
         inside = {
             **outside,
             "REALTIME_AWS__TABLE": table,
-            "REALTIME_AWS__QUEUE": services.queue_url(queue.name),
-            "REALTIME_AWS__SERVICES": services.url,
+            "REALTIME_AWS__QUEUE": gateway.queue_url(queue.name),
+            "REALTIME_AWS__SERVICES": gateway.url,
             "REALTIME_AWS__FUNCTION": "websocket",
             "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
-            "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
+            "AWS_ACCESS_KEY_ID": credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
         }
         handlers = load(inside, gateway.time)
         for name, function in functions.items():
             function.handler = handlers[name]
-        yield Deployment(gateway, services, queue, outside, inside)
+        yield Deployment(gateway, queue, outside, inside)
 
 
 def _nobody(event: Any, context: Any) -> NoReturn:

@@ -200,7 +200,6 @@ def storm(
     seed = request.param
     monkeypatch.setattr(broadcast, "INLINE", 3)
     monkeypatch.setattr(broadcast, "BATCH", 3)
-    refusing = Random(seed)  # noqa: S311 - from a seed on purpose
     faults = Faults(
         seed=seed,
         hold_back=0.3,
@@ -211,6 +210,7 @@ def storm(
         connect_lag=0.05,
         gone=0.01,
         repeat_message=0.2,
+        throttle_table=0.1,
     )
     environ = {"REALTIME_AWS__KEYS": "key:secret", "REALTIME_AWS__METRICS": "false"}
     with deployed(
@@ -218,7 +218,6 @@ def storm(
         load,
         environ=environ,
         visibility_timeout=3.0,
-        throttled=lambda _: refusing.random() < 0.1,
         faults=faults,
         quotas=Quotas(idle=7200.0),
         seed=seed,

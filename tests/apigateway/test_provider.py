@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from random import Random
 
 import pytest
 from pydantic import SecretStr
@@ -31,6 +30,7 @@ FAULTS = {
     "latency": 0.02,
     "connect_lag": 0.05,
     "repeat_message": 0.3,
+    "throttle_table": 0.1,
 }
 
 
@@ -52,14 +52,12 @@ class AwsWire(ChannelsWire):
             "REALTIME_AWS__WEBHOOK": webhook_url,
             "REALTIME_AWS__METRICS": "false",
         }
-        refused = Random(1)  # noqa: S311 - for a test
         running = deployed(
             MemoryDynamoDB(),
             self._load,
             environ=environ,
             visibility_timeout=1.0,
             faults=Faults(**FAULTS) if self._faulty else None,
-            throttled=lambda _: self._faulty and refused.random() < 0.1,
         )
         self.deployment = opening.enter_context(running)
         return self.deployment.port

@@ -96,9 +96,9 @@ def test_a_storm_of_410_is_true(start: Start) -> None:
 
 
 def test_a_connection_that_is_known_late(start: Start) -> None:
-    site = start(faults=Faults(connect_lag=0.2))
-    client, connection_id = site.connect()
+    site = start(faults=Faults(connect_lag=0.5))
     management = site.management()
+    client, connection_id = site.connect()
     with pytest.raises(management.exceptions.GoneException):
         management.post_to_connection(ConnectionId=connection_id, Data=b"x")
     posts = engine(site)

@@ -11,6 +11,7 @@ Share = Literal[
     "lose_disconnect",
     "repeat_disconnect",
     "throttle",
+    "throttle_table",
     "fail",
     "kill",
     "limit",
@@ -31,7 +32,7 @@ class Faults:
       `hold_back_seconds`, so that others overtake them;
     - `lose_disconnect`, `repeat_disconnect`: of the `$disconnect` events;
     - `throttle`: of invocations, those that Lambda refuses; `fail`: those that die before the
-      handler runs;
+      handler runs; `throttle_table`: of requests to the table, those that DynamoDB refuses;
     - of `@connections` requests: `limit` are answered 429, `latency` is up to so many seconds
       added; at `gone` the connection turns out to have ended (it is cut off, the answer is 410);
       at `kill` a function that is running dies, and the request with it;
@@ -51,6 +52,7 @@ class Faults:
     repeat_disconnect: float = 0.0
     throttle: float = 0.0
     fail: float = 0.0
+    throttle_table: float = 0.0
     kill: float = 0.0
     limit: float = 0.0
     latency: float = 0.0

@@ -84,6 +84,8 @@ class Prices:
     million_invocations: float = 0.20
     gigabyte_second: float = 0.0000133334
     million_queue_requests: float = 0.40
+    million_table_reads: float = 0.125
+    million_table_writes: float = 0.625
 
 
 @dataclass(slots=True)
@@ -91,7 +93,8 @@ class Usage:
     """What AWS would bill. A message counts once for each 32 KB, in both directions.
 
     `connection_seconds` counts connections that have ended. `gigabyte_seconds` are of this
-    machine's time. What functions do elsewhere (the table) is not here.
+    machine's time. `table_reads` and `table_writes` are DynamoDB's request units, roughly: see
+    `services.request_units`.
     """
 
     messages_in: int = 0
@@ -103,6 +106,8 @@ class Usage:
     invocations: int = 0
     gigabyte_seconds: float = 0.0
     queue_requests: int = 0
+    table_reads: float = 0.0
+    table_writes: float = 0.0
 
     @property
     def messages(self) -> int:
@@ -116,6 +121,8 @@ class Usage:
             + self.http_requests * prices.million_http_requests
             + self.invocations * prices.million_invocations
             + self.queue_requests * prices.million_queue_requests
+            + self.table_reads * prices.million_table_reads
+            + self.table_writes * prices.million_table_writes
         ) / 1e6 + self.gigabyte_seconds * prices.gigabyte_second
 
 

@@ -3,7 +3,7 @@
 ws://HOST:PORT/STAGE                      the WebSocket API
 http://HOST:PORT/STAGE/@connections/ID    what functions do to connections
 http://HOST:PORT/…                        the HTTP API
-http://HOST:PORT/                         SQS, to send to the queues (X-Amz-Target: AmazonSQS.…)
+http://HOST:PORT/                         DynamoDB, SQS and Lambda, for AWS_ENDPOINT_URL
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from realtime_kit.emulators.apigateway.management import ManagementApi, Verifier
 from realtime_kit.emulators.apigateway.protocol import GatewayHttp, split_path
 from realtime_kit.emulators.apigateway.queues import Queue
 from realtime_kit.emulators.apigateway.runtime import Runtime
-from realtime_kit.emulators.apigateway.sqs import SqsApi
-from realtime_kit.emulators.apigateway.websockets import Routes, WebSocketApi
+from realtime_kit.emulators.apigateway.services import Services
+from realtime_kit.emulators.apigateway.websockets import Mock, Route, Routes, WebSocketApi
+from realtime_kit.hosting.apigateway.dynamodb import DynamoDB
 from realtime_kit.hosting.apigateway.sigv4 import Credentials
 
 T = TypeVar("T")
@@ -56,10 +57,10 @@ class ApiGateway:
     """The gateway of one deployment.
 
     `websocket` maps route keys to functions, `Mock`s or `Route`s, `http` keys such as
-    `POST /realtime/auth` to functions. `port` 0 takes a free one. With `credentials`, requests to
-    `@connections` and to the queues must be signed with them. `speed` is how fast emulated time
-    runs: 60 makes the idle limit of ten minutes ten seconds, 0 leaves it to `advance`. `seed` makes
-    ids repeatable (those of faults have their own).
+    `POST /realtime/auth` to functions. `db` is the table. `port` 0 takes a free one. With
+    `credentials`, requests to `@connections`, the queues, the functions and the table must be
+    signed with them. `speed` is how fast emulated time runs: 60 makes the idle limit of ten minutes
+    ten seconds, 0 leaves it to `advance`. `seed` makes ids repeatable (faults have their own).
 
     `faults` may be changed, `log` and `usage` be read, at any time. `settle`, `advance`, `cut`,
     `vanish` and `kill` are for other threads than that of the loop, as with `running`.
@@ -72,6 +73,7 @@ class ApiGateway:
         http: Mapping[str, Function] | None = None,
         queues: Iterable[Queue] = (),
         schedules: Iterable[Schedule] = (),
+        db: DynamoDB | None = None,
         selection: str = "$request.body.event",
         stage: str = "dev",
         host: str = "127.0.0.1",
@@ -100,7 +102,19 @@ class ApiGateway:
         self._http_api = HttpApi(runtime, http or {})
         verifier = Verifier("execute-api", region, credentials)
         self._management = ManagementApi(runtime, self._websockets, verifier)
-        self._sqs = SqsApi(runtime, self.queues, Verifier("sqs", region, credentials))
+        targets: list[Function | Mock] = [
+            *(route.target if isinstance(route, Route) else route for route in websocket.values()),
+            *(http or {}).values(),
+            *(queue.function for queue in self.queues.values()),
+            *(schedule.function for schedule in self._schedules),
+        ]
+        self._services = Services(
+            runtime,
+            queues=self.queues,
+            functions={each.name: each for each in targets if isinstance(each, Function)},
+            db=db,
+            credentials=credentials,
+        )
         self._http: web.Server | None = None
         self._listener: asyncio.AbstractServer | None = None
         for queue in self.queues.values():
@@ -110,7 +124,7 @@ class ApiGateway:
 
     @property
     def url(self) -> str:
-        """Of the HTTP API, and of SQS."""
+        """Of the HTTP API, and what `AWS_ENDPOINT_URL` is for functions."""
         return f"http://{self.host}:{self.port}"
 
     @property
@@ -124,7 +138,7 @@ class ApiGateway:
 
     def queue_url(self, name: str) -> str:
         """The URL by which SDKs send to a queue."""
-        return self._sqs.url(self.queues[name])
+        return self._services.queue_url(name)
 
     @property
     def connections(self) -> list[str]:
@@ -172,13 +186,13 @@ class ApiGateway:
         """End connections (1001, without `$disconnect`) and functions, and let go of the port."""
         if self._listener is None or self._http is None:
             return
-        self._listener.close()
         runtime = self._runtime
         runtime.stopping = True
         open_now = list(self._websockets.connections.values())
         for connection in open_now:
             self._websockets.close(connection, *GOING_AWAY)
         await runtime.end(_GRACE)
+        self._listener.close()  # only now: functions that ended may have needed it
         if lost := [connection.lost for connection in open_now]:
             await asyncio.wait(lost, timeout=CLOSE_SECONDS + 1)
         self._http.pre_shutdown()
@@ -206,10 +220,6 @@ class ApiGateway:
         """The client is gone and the gateway does not notice: 200 for what is posted to it, until
         a limit ends it."""
         self._in_loop(self._with(connection_id, self._websockets.vanish))
-
-    def invoke(self, function: Function, event: Any) -> None:
-        """Invoke a function asynchronously, as `lambda.invoke` does with `Event`."""
-        self._runtime.on_loop(lambda: self._runtime.invoke_async(function, event))
 
     def kill(self, function: str) -> None:
         """Kill what runs of the function of this name."""
@@ -239,8 +249,8 @@ class ApiGateway:
             return await self._management.serve(request)
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._websockets.serve(request, path, query)
-        if self._sqs.serves(request):
-            return await self._sqs.serve(request)
+        if self._services.serves(request):
+            return await self._services.serve(request)
         return await self._http_api.serve(request)
 
     def _schedule(self, schedule: Schedule) -> None:

@@ -98,6 +98,8 @@ class WebSocketApi:
         asked = request.headers.get("Sec-WebSocket-Protocol", "").replace(" ", "").split(",")
         if not web.WebSocketResponse(protocols=asked).can_prepare(request):
             return 400
+        if runtime.stopping:
+            return 503
         if not self._connects.take(time.monotonic()) or not runtime.admit():
             return 429
         return None
