@@ -101,12 +101,14 @@ def trigger_handler(
     """
     from realtime_kit.web import aws_websocket  # it loads the protocol: only whoever triggers pays
 
+    from realtime_kit.web.aws_websocket import api_handler, is_api_request  # `auth` does without
+
     http = http_handler(realtime, load_user, prefix=prefix)
-    api = aws_websocket.api_handler(realtime)
+    api = api_handler(realtime)
 
     def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         if _is_http(event):
-            for_api = api is not None and aws_websocket.is_api_request(event)
+            for_api = api is not None and is_api_request(event)
             return api(event, context) if api and for_api else http(event, context)
         if _is_sqs(event):
             return _consume(realtime, event["Records"])
