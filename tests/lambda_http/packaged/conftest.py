@@ -269,10 +269,10 @@ def _running(
 
 
 @pytest.fixture
-def start(package: Package, runtime_client: Path) -> Iterator[Start]:
+def start(request: pytest.FixtureRequest, runtime_client: Path) -> Iterator[Start]:
     """`start("lambdas/auth.handler", NAME="value")`: that function, until the test ends; `of` is
-    another package."""
+    its package, if not the one over Pusher."""
     with ExitStack() as stack:
-        yield lambda handler, of=package, **environ: stack.enter_context(
-            _running(of, runtime_client, handler, environ)
+        yield lambda handler, of=None, **environ: stack.enter_context(
+            _running(of or request.getfixturevalue("package"), runtime_client, handler, environ)
         )

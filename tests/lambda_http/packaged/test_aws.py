@@ -1,0 +1,319 @@
+"""A service of one's own: its template, and its zips as Lambda runs them, behind the emulator."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlencode
+
+import pusher
+import pytest
+from websocket import create_connection
+
+from realtime_kit.deployment.build import FUNCTIONS
+from realtime_kit.emulators.deployment import deployed
+from realtime_kit.hosting.apigateway import rows
+from realtime_kit.protocol.frames import PONG
+from realtime_kit.testing.dynamodb import MemoryDynamoDB
+
+pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
+
+KEY, SECRET = "key-of-the-app", "secret-of-the-app"
+ORIGIN = "http://localhost:8000"  # the parameter's default
+
+
+# --- the template ---------------------------------------------------------------------------
+
+
+def test_the_functions_and_what_they_are_given(aws):
+    functions = aws.of_type("AWS::Lambda::Function")
+    assert {one["Handler"] for one in functions.values()} == {
+        f"lambdas/{name}.handler" for name in FUNCTIONS["aws"]
+    }
+    for one in functions.values():
+        variables = one["Environment"]["Variables"]
+        assert variables["REALTIME_PROVIDER"] == "aws"
+        assert variables["DEPLOYMENT_SECRET"] == "ssm:/realtime-kit/dev"
+        assert not [name for name in variables if name.endswith(("KEYS", "TOKENS", "JWT_SECRET"))]
+    assert "{{resolve:" not in json.dumps(aws.template), "nothing secret gets into the template"
+    reserved = {
+        name: one["ReservedConcurrentExecutions"]
+        for name, one in functions.items()
+        if "ReservedConcurrentExecutions" in one
+    }
+    assert reserved == {"WebsocketLambdaFunction": 100, "FanoutLambdaFunction": 10}
+
+
+def test_the_socket_s_routes(aws):
+    apis = aws.of_type("AWS::ApiGatewayV2::Api")
+    assert apis["SocketApi"]["RouteSelectionExpression"] == "$request.body.event"
+    routes = {
+        route["RouteKey"]: (
+            route["Target"]["Fn::Sub"],
+            route.get("RouteResponseSelectionExpression"),
+        )
+        for route in aws.of_type("AWS::ApiGatewayV2::Route").values()
+        if route["ApiId"] == {"Ref": "SocketApi"}
+    }
+    assert routes == {
+        **dict.fromkeys(
+            ("$connect", "$disconnect", "$default"), ("integrations/${SocketFunction}", None)
+        ),
+        "pusher:ping": ("integrations/${Pong}", "$default"),
+    }
+    integrations = aws.of_type("AWS::ApiGatewayV2::Integration")
+    assert integrations["Pong"]["IntegrationType"] == "MOCK"
+    (answer,) = aws.of_type("AWS::ApiGatewayV2::IntegrationResponse").values()
+    assert list(answer["ResponseTemplates"].values()) == [PONG]
+    stage = aws.of_type("AWS::ApiGatewayV2::Stage")["SocketStage"]
+    assert stage["AutoDeploy"] is True
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 2000
+    after = aws.template["Resources"]["SocketStage"]["DependsOn"]
+    assert {"ConnectRoute", "DisconnectRoute", "DefaultRoute", "PingRouteResponse"} <= set(after)
+
+
+def test_the_http_routes(aws):
+    routes = {
+        route["RouteKey"]
+        for route in aws.of_type("AWS::ApiGatewayV2::Route").values()
+        if route["ApiId"] != {"Ref": "SocketApi"}
+    }
+    assert {"GET /apps/{proxy+}", "POST /apps/{proxy+}", "POST /realtime/trigger"} <= routes
+    assert {"POST /realtime/auth", "GET /realtime/config"} <= routes
+    assert "POST /realtime/webhook" not in routes, "its webhooks are its own"
+
+
+def test_the_table_is_what_the_registry_reads(aws):
+    (table,) = aws.of_type("AWS::DynamoDB::Table").values()
+    assert {name: table[name] for name in rows.TABLE} == rows.TABLE
+    assert table["TimeToLiveSpecification"] == {
+        "AttributeName": rows.TTL_ATTRIBUTE,
+        "Enabled": True,
+    }
+
+
+def test_the_queue_of_the_fan_out_keeps_what_fails(aws):
+    queues = aws.of_type("AWS::SQS::Queue")
+    fanout = queues["FanoutQueue"]
+    assert fanout["VisibilityTimeout"] >= 6 * 60
+    assert fanout["RedrivePolicy"]["deadLetterTargetArn"] == {
+        "Fn::GetAtt": ["FanoutFailures", "Arn"]
+    }
+    mapping = aws.of_type("AWS::Lambda::EventSourceMapping")
+    (reads,) = [one for one in mapping.values() if "FanoutQueue" in json.dumps(one)]
+    assert reads["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert reads["ScalingConfig"] == {"MaximumConcurrency": 10}
+    (rule,) = [
+        one for one in aws.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in one
+    ]
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+
+
+def test_least_privilege(aws):
+    roles = aws.of_type("AWS::IAM::Role")
+    allowed = {}
+    for name, role in roles.items():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                assert statement["Resource"] != "*"
+                actions = statement["Action"]
+                for action in [actions] if isinstance(actions, str) else actions:
+                    assert "*" not in action
+                    allowed.setdefault(name, {})[action] = json.dumps(statement["Resource"])
+    assert {action.partition(":")[0] for action in allowed["AuthRole"]} == {"logs", "ssm"}
+    everything = allowed["IamRoleLambdaExecution"]
+    assert "${SocketApi}/dev/*/@connections/*" in everything["execute-api:ManageConnections"]
+    assert everything["dynamodb:PutItem"] == '{"Fn::GetAtt": ["Table", "Arn"]}'
+    assert "dynamodb:Scan" not in everything
+    assert "parameter/realtime-kit/dev" in everything["ssm:GetParameter"]
+    assert everything["lambda:InvokeFunction"].endswith('function:realtime-kit-dev-websocket"}')
+
+
+def test_alarms_and_logs(aws):
+    alarms = aws.of_type("AWS::CloudWatch::Alarm")
+    assert {"ErrorAlarm", "ThrottleAlarm", "DeadLetterAlarm", "CostAlarm"} == alarms.keys()
+    assert all(alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}] for alarm in alarms.values())
+    groups = aws.of_type("AWS::Logs::LogGroup")
+    assert len(groups) == len(FUNCTIONS["aws"])
+    assert {group["RetentionInDays"] for group in groups.values()} == {30}
+
+
+def test_the_outputs_are_what_a_client_needs(aws):
+    outputs = aws.template["Outputs"]
+    assert {"WsHost", "WsPath", "HttpHost", "AppId", "ConfigUrl", "SecretName"} <= outputs.keys()
+    assert outputs["WsPath"]["Value"] == "/dev?p="
+    assert outputs["UnmodifiedHost"]["Condition"] == "Unmodified"
+    resources = aws.template["Resources"]
+    assert resources["Distribution"]["Condition"] == "Unmodified"
+
+
+# --- the functions --------------------------------------------------------------------------
+
+
+class ParameterStore(ThreadingHTTPServer):
+    """Systems Manager's GetParameter, with one parameter."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _GetParameter)
+        self.asked: list[dict[str, object]] = []
+
+
+class _GetParameter(BaseHTTPRequestHandler):
+    server: ParameterStore
+
+    def do_POST(self) -> None:
+        self.server.asked.append(
+            json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            | {"signed": "/ssm/aws4_request" in self.headers["Authorization"]}
+        )
+        value = json.dumps({"REALTIME_AWS__KEYS": f"{KEY}:{SECRET}"})
+        body = json.dumps({"Parameter": {"Value": value}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def store():
+    with ParameterStore() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def handlers():
+    """The functions of `service`, by name."""
+    return {}
+
+
+@pytest.fixture
+def service(aws, start, store, handlers):
+    """The deployment: each function is its zip, in a process of its own."""
+    static = {
+        name: value
+        for name, value in aws.of_type("AWS::Lambda::Function")["WebsocketLambdaFunction"][
+            "Environment"
+        ]["Variables"].items()
+        if isinstance(value, str) and value
+    }
+
+    def load(inside, clock):
+        environ = {name: value for name, value in inside.items() if not name.endswith("KEYS")}
+        environ |= static | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.server_port}"}
+        for name in set(FUNCTIONS["aws"]) - {"auth"}:
+            handlers[name] = one_by_one(start(f"lambdas/{name}.handler", of=aws, **environ))
+        return handlers
+
+    with deployed(MemoryDynamoDB(), load, environ={"REALTIME_AWS__KEYS": f"{KEY}:{SECRET}"}) as it:
+        yield it
+
+
+def one_by_one(function):
+    """A handler: Lambda runs one invocation at a time in a process."""
+    lock = threading.Lock()
+
+    def handler(event, context):
+        with lock:
+            return function.invoke(event)
+
+    return handler
+
+
+@pytest.fixture
+def dial(service):
+    """`dial()`: a client that is greeted; and its socket id."""
+    with ExitStack() as stack:
+
+        def connect(origin=ORIGIN):
+            url = f"ws://127.0.0.1:{service.port}{service.ws_path}/app/{KEY}?protocol=7&client=t"
+            socket = create_connection(url, timeout=20, origin=origin)
+            stack.callback(socket.shutdown)  # `close` leaves open what the server ended
+            frame = json.loads(socket.recv())
+            data = frame["data"]
+            return socket, frame["event"], json.loads(data) if isinstance(data, str) else data
+
+        yield connect
+
+
+@pytest.fixture
+def sdk(service):
+    client = pusher.Pusher("1", KEY, SECRET, host="127.0.0.1", port=service.port, ssl=False)
+    yield client
+    client._pusher_client.http.session.close()
+
+
+def said(socket):
+    frame = json.loads(socket.recv())
+    return frame["event"], frame.get("channel"), frame.get("data")
+
+
+def test_a_client_a_proof_and_the_official_sdk(aws, start, dial, sdk, store, document):
+    socket, event, data = dial()
+    assert event == "pusher:connection_established"
+    auth = start(
+        "lambdas/auth.handler",
+        of=aws,
+        REALTIME_PROVIDER="aws",
+        DEPLOYMENT_SECRET="ssm:/realtime-kit/dev",
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{store.server_port}",
+        AWS_REGION="eu-west-1",
+        AWS_ACCESS_KEY_ID="AKID",
+        AWS_SECRET_ACCESS_KEY="another-secret",
+    )
+    event = document("http_api_jwt_authorizer")
+    event["isBase64Encoded"] = False
+    event["body"] = urlencode(
+        {"socket_id": data["socket_id"], "channel_name": "presence-room-lobby"}
+    )
+    proof = json.loads(auth.invoke(event)["body"])
+    subscribe = {"channel": "presence-room-lobby", **proof}
+    socket.send(json.dumps({"event": "pusher:subscribe", "data": subscribe}))
+    name, channel, members = said(socket)
+    assert (name, channel) == ("pusher_internal:subscription_succeeded", "presence-room-lobby")
+    assert json.loads(members)["presence"]["hash"] == {"7": {"name": "Ann"}}
+    sdk.trigger("presence-room-lobby", "shipped", {"order": 42})
+    assert said(socket) == ("shipped", "presence-room-lobby", '{"order": 42}')
+    assert sdk.channel_info("presence-room-lobby", ["user_count"])["user_count"] == 1
+    socket.send('{"event":"pusher:ping","data":{}}')
+    assert socket.recv() == PONG
+    assert all(one["signed"] and one["Name"] == "/realtime-kit/dev" for one in store.asked)
+
+
+def test_events_by_invocation_and_a_sweep(handlers, dial):
+    socket, _, _ = dial()
+    socket.send(json.dumps({"event": "pusher:subscribe", "data": {"channel": "orders"}}))
+    assert said(socket)[0] == "pusher_internal:subscription_succeeded"
+    event = {"channel": "orders", "name": "shipped", "data": {"order": 7}}
+    assert [one["channel"] for one in handlers["trigger"](event, None)["events"]] == ["orders"]
+    assert json.loads(said(socket)[2]) == {"order": 7}
+    assert set(handlers["sweep"]({}, None).values()) == {0}, "nobody is old, or gone"
+
+
+def test_who_comes_from_elsewhere_is_told_and_closed(dial):
+    socket, event, data = dial("https://evil.example")
+    assert (event, data["code"]) == ("pusher:error", 4009)
+    assert socket.recv() == ""
+
+
+def test_a_missing_secret_fails_the_start_and_says_how_to_store_it(aws, start):
+    function = start(
+        "lambdas/websocket.handler",
+        of=aws,
+        REALTIME_PROVIDER="aws",
+        DEPLOYMENT_SECRET="a-name-alone",
+        AWS_REGION="eu-west-1",
+    )
+    report = function.answer("init/error")
+    assert report["errorType"] == "ConfigurationError"
+    assert "ssm:NAME" in report["errorMessage"]
