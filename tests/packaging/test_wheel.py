@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 import venv
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,3 +125,17 @@ def test_the_demo_runs(demo: str) -> None:
     ):
         with urllib.request.urlopen(demo + path) as answer:
             assert part in answer.read().decode()
+
+
+def test_bare_it_makes_a_project_and_its_zips(bare: Path, tmp_path: Path) -> None:
+    assert _run(bare, tmp_path, "init", "shop").returncode == 0
+    options = ("--provider", "pusher", "--function", "auth", "--project", "shop")
+    done = _run(bare, tmp_path, "build", *options, "--arch", "x86_64", "--python", "3.12")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "dist" / "lambda" / "auth.zip") as archive:
+        names = archive.namelist()
+    assert {"lambdas/auth.py", "realtime_kit/web/aws_lambda.py"} <= set(names)
+    assert [name for name in names if name.endswith("x86_64-linux-gnu.so")]
+    assert not [name for name in names if name.startswith(("click/", "pusher/"))]
+    costs = _run(bare, tmp_path, "cost", "--connections", "1", "--messages", "1", "--json")
+    assert '"prices_as_of"' in costs.stdout
