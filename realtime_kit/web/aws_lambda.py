@@ -99,8 +99,6 @@ def trigger_handler(
     same event. Failures are raised (or reported to SQS) whatever `REALTIME_ON_ERROR` says: whoever
     invoked is to retry. Raises `InvalidEvent` for what is none of the above.
     """
-    from realtime_kit.web import aws_websocket  # it loads the protocol: only whoever triggers pays
-
     from realtime_kit.web.aws_websocket import api_handler, is_api_request  # `auth` does without
 
     http = http_handler(realtime, load_user, prefix=prefix)
