@@ -16,7 +16,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 from botocore.exceptions import ClientError
 
-from realtime_kit.emulators.apigateway import management
+from realtime_kit.emulators.apigateway import ApiGateway, management
+from realtime_kit.errors import ConfigurationError
 from realtime_kit.hosting.apigateway.delivery import Describe, Disconnect, Message
 from realtime_kit.hosting.apigateway.posts import Posts
 from realtime_kit.hosting.apigateway.sigv4 import Credentials
@@ -234,6 +235,12 @@ def test_without_credentials_nothing_is_asked(start: Start) -> None:
     anyone = site.management(aws_access_key_id="x", aws_secret_access_key="y", region_name="x-1")
     anyone.post_to_connection(ConnectionId=connection_id, Data=b"hello")
     assert client.receive() == "hello"
+
+
+def test_others_who_could_reach_it_need_credentials() -> None:
+    with pytest.raises(ConfigurationError, match="others can reach"):
+        ApiGateway({}, host="0.0.0.0")  # noqa: S104 - that is the point
+    ApiGateway({}, host="0.0.0.0", credentials=CREDENTIALS)  # noqa: S104
 
 
 def test_other_methods(site: Any) -> None:

@@ -68,8 +68,10 @@ def handshake(outcome: Outcome) -> tuple[int, str | None]:
     headers = outcome.value.get("headers")
     if not isinstance(headers, dict):
         return status, None
-    chosen = [v for name, v in headers.items() if name.lower() == "sec-websocket-protocol"]
-    return status, chosen[0] if chosen else None
+    for name, value in headers.items():
+        if name.lower() == "sec-websocket-protocol":
+            return status, str(value)
+    return status, None
 
 
 def route_response(outcome: Outcome) -> tuple[str | None, str | None]:

@@ -35,6 +35,7 @@ from realtime_kit.emulators.apigateway.services import Services
 from realtime_kit.emulators.apigateway.websockets import Mock, Route, Routes, WebSocketApi
 from realtime_kit.hosting.apigateway.dynamodb import DynamoDB
 from realtime_kit.hosting.apigateway.sigv4 import Credentials
+from realtime_kit.settings import is_loopback
 
 T = TypeVar("T")
 
@@ -59,8 +60,9 @@ class ApiGateway:
     `websocket` maps route keys to functions, `Mock`s or `Route`s, `http` keys such as
     `POST /realtime/auth` to functions. `db` is the table. `port` 0 takes a free one. With
     `credentials`, requests to `@connections`, the queues, the functions and the table must be
-    signed with them. `speed` is how fast emulated time runs: 60 makes the idle limit of ten minutes
-    ten seconds, 0 leaves it to `advance`. `seed` makes ids repeatable (faults have their own).
+    signed with them; on an address that others can reach they are required. `speed` is how fast
+    emulated time runs: 60 makes the idle limit of ten minutes ten seconds, 0 leaves it to
+    `advance`. `seed` makes ids repeatable (faults have their own).
 
     `faults` may be changed, `log` and `usage` be read, at any time. `settle`, `advance`, `cut`,
     `vanish` and `kill` are for other threads than that of the loop, as with `running`.
@@ -85,6 +87,10 @@ class ApiGateway:
         speed: float = 1.0,
         seed: int | None = None,
     ) -> None:
+        if credentials is None and not is_loopback(host):
+            raise ConfigurationError(
+                f"on {host} others can reach the emulator: give credentials, or listen on 127.0.0.1"
+            )
         self.host = host
         self.port = port
         self.stage = stage
