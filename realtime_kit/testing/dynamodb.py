@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from threading import Lock
@@ -27,22 +27,28 @@ _Edit = Callable[[Item, _Values], None]
 
 
 class _Partition:
-    """The items with one partition key, in the order of their sort keys."""
+    """The items with one partition key, by sort key. They are put in order when one asks."""
 
-    __slots__ = ("items", "order")
+    __slots__ = ("_order", "items")
 
     def __init__(self) -> None:
         self.items: dict[str, Item] = {}
-        self.order: list[str] = []
+        self._order: list[str] | None = None
+
+    @property
+    def order(self) -> list[str]:
+        if self._order is None:
+            self._order = sorted(self.items)
+        return self._order
 
     def put(self, sk: str, item: Item) -> None:
-        if sk not in self.items:
-            self.order.insert(bisect_left(self.order, sk), sk)
+        if self._order is not None and sk not in self.items:
+            insort(self._order, sk)
         self.items[sk] = item
 
     def delete(self, sk: str) -> None:
-        if self.items.pop(sk, None) is not None:
-            del self.order[bisect_left(self.order, sk)]
+        if self.items.pop(sk, None) is not None and self._order is not None:
+            del self._order[bisect_left(self._order, sk)]
 
 
 class MemoryDynamoDB:

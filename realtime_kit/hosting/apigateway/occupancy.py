@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from realtime_kit.hosting.apigateway.dynamodb import Row
-from realtime_kit.hosting.apigateway.rows import Names, lowered, number, raised
+from realtime_kit.hosting.apigateway.dynamodb import Key, Row
+from realtime_kit.hosting.apigateway.rows import LIFETIME, Names, lowered, number, raised
 from realtime_kit.hosting.apigateway.table import Change
 
 
@@ -65,7 +65,7 @@ class Occupancy:
         if shard:
             counter = raised(names.counter(self.channel, shard), self.counters.get(shard), expires)
             if shard in self.counters:
-                return [counter]
+                return [counter, *self._refreshed(key, expires)]
             update = "SET expires = :expires ADD elsewhere :one"
             given["shard"] = shard
             return [counter, Change("Update", key, "spread > :shard", update, given=given)]
@@ -76,6 +76,15 @@ class Occupancy:
                 condition += " AND members < :most"
                 given["most"] = most
         return [Change("Update", key, condition, update, given=given)]
+
+    def _refreshed(self, key: Key, expires: int) -> list[Change]:
+        """The head must not expire while others than its own subscribers come and go."""
+        if self.head is None or number(self.head, "expires") > expires - LIFETIME // 2:
+            return []
+        given = {"expires": expires}
+        return [
+            Change("Update", key, "attribute_exists(pk)", "SET expires = :expires", given=given)
+        ]
 
     # --- one less ---------------------------------------------------------------------------
 

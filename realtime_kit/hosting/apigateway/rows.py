@@ -20,10 +20,11 @@ that every read sees every write before it.
     A#app               #               connections, where the app has a limit
     A#app#address       #               connections from an address
     W#app#key           #               what the application was told (`webhooks.py`)
+    B#app#id            shard           how far a worker has come (`broadcast.py`)
 
-Channels that begin with `#` have subscribers and nothing else. All but what the application was
-told carries `expires`, the table's TTL attribute, a day ahead: what a sweep should have ended goes
-by itself.
+Channels that begin with `#` have subscribers and nothing else. What a sweep should have ended goes
+by itself: connections live two hours, and all that is written for one carries `expires`, the
+table's TTL attribute, a day ahead.
 """
 
 from __future__ import annotations

@@ -130,9 +130,10 @@ class Subscriptions:
             "SET spread = :more",
             given=given,
         )
-        values = {"spread": spread * 2, "expires": rows.expiry(self._clock())}
+        # It goes with the head, and no sooner: who is told of the channel's events depends on it.
+        marker = Change("Put", self._names.spread(channel), values={"spread": spread * 2})
         try:
-            self._table.transact([head, Change("Put", self._names.spread(channel), values=values)])
+            self._table.transact([head, marker])
         except ConditionFailed:  # another has done it
             return
         except ProviderError:  # the subscription stands all the same

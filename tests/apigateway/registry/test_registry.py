@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from realtime_kit.errors import ProviderUnavailable
 from realtime_kit.hosting.apigateway import rows, subscriptions
 from realtime_kit.hosting.apigateway.dynamodb import DynamoDBError
+from realtime_kit.hosting.apigateway.ids import to_socket_id
 from realtime_kit.hosting.apigateway.registry import CLAIM_SECONDS, Bounds
 from realtime_kit.hosting.apigateway.rows import Names
 from realtime_kit.protocol import effects
@@ -248,6 +249,29 @@ def test_who_leaves_first_does_not_take_the_channel_along(world, check):
 
 
 @pytest.mark.usefixtures("small_shards")
+def test_a_large_channel_lasts_as_long_as_it_has_subscribers(world):
+    """Connections live two hours; rows a day, and a channel for weeks."""
+    before = [world.connect() for _ in range(40)]
+    for client in before:
+        client.subscribe("a")
+    there = [client.conn for client in before]
+    # From now on nobody comes to the first shard, and none of the others is vacated.
+    elsewhere = (conn for conn in map(str, range(9_999)) if rows.spread_over(16, conn) == 5)
+    for _ in range(60):
+        world.clock.advance(3600)
+        world.deployment.db.expire(world.table.name, world.clock())
+        conn = next(elsewhere)
+        perform = world.driver.peer(conn).perform
+        perform(effects.Connect(Connection("1", to_socket_id(conn))))
+        assert not perform(effects.Subscribe("a")).occupied
+        world.driver.disconnect(there)
+        there = [conn]
+    assert [conn for page in world.subscriptions.subscribers("a") for conn in page] == there
+    world.driver.disconnect(there)
+    assert not world.subscriptions.occupied("a")
+
+
+@pytest.mark.usefixtures("small_shards")
 def test_a_presence_channel_is_not_spread(world):
     for number in range(10):
         world.connect().subscribe(ROOM, str(number))
@@ -389,6 +413,139 @@ def test_a_lost_connection_row_stands_in_nobody_s_way(world):
     )
     for one in (client, other):
         one.go()
+    assert world.deployment.left_behind() == {}
+
+
+# --- answers that are lost ------------------------------------------------------------------
+
+
+class Lossy:
+    """A DynamoDB whose answer to a request is lost, or before which something happens."""
+
+    def __init__(self):
+        self._db, self.lost, self.before = MemoryDynamoDB(), None, None
+
+    def call(self, operation, request):
+        for_this = self.lost is not None and self.lost in str(request)
+        if self.before is not None and self.before[0] in str(request):
+            happen, self.before = self.before[1], None
+            happen()
+        answer = self._db.call(operation, request)
+        if for_this:
+            self.lost = None
+            raise ProviderUnavailable("lost", provider="aws", retryable=True, maybe_sent=True)
+        return answer
+
+
+@pytest.fixture
+def lossy(make_world, check):
+    db = Lossy()
+    world = make_world(db)
+    yield world, db
+    assert db.lost is db.before is None
+    check(world.rows())
+
+
+@pytest.mark.parametrize(
+    ("lost", "effect", "answer"),
+    [
+        ("subs :one", effects.Subscribe("a"), effects.Joined(True, False, True, 1)),
+        ("subs :one", effects.Subscribe(ROOM, "7"), effects.Joined(True, True, True, 1)),
+        ("user_id = :user_id", effects.SignIn("7"), effects.SignedIn(True, True)),
+        ("user_id = :user_id", effects.SignIn("8", None, ("7",)), effects.SignedIn(True, True)),
+        ("watchers-of", effects.SignIn("8", None, ("7",)), effects.SignedIn(True, True)),
+    ],
+)
+def test_a_beginning_whose_answer_was_lost(lossy, lost, effect, answer):
+    world, db = lossy
+    client = world.connect()
+    db.lost = lost
+    assert perform(client, effect) == answer
+    client.go()
+    assert world.deployment.left_behind() == {}
+
+
+@pytest.mark.parametrize("lost", ["ended = :told", "ended_by = :claim'"])
+def test_an_end_whose_answer_was_lost(lossy, lost):
+    world, db = lossy
+    client = world.connect()
+    client.subscribe(ROOM, "7")
+    db.lost = lost
+    assert perform(client, effects.Unsubscribe(ROOM)) == effects.Left(
+        ROOM, True, "7", True, True, 0
+    )
+    assert perform(client, effects.Unsubscribe(ROOM)) == effects.Left(ROOM, existed=False)
+
+
+@pytest.mark.parametrize(
+    "lost", ["dropped = if_not_exists", "ended = :told", "DeleteRequest", "due = :due"]
+)
+def test_a_drop_some_of_whose_answers_were_lost(lossy, lost):
+    world, db = lossy
+    client, _ = connect(world, "192.0.2.1")
+    client.subscribe(ROOM, "7")
+    client.sign_in("7")
+    peer = world.driver.peer(client.conn)
+    db.lost = lost
+    assert peer.perform(effects.Drop()) == effects.Dropped(
+        (effects.Left(ROOM, True, "7", True, True, 0),), "7"
+    )
+    peer.perform(effects.Told())
+    assert world.deployment.left_behind() == {}
+
+
+def test_a_connection_whose_answer_was_lost(lossy):
+    world, db = lossy
+    db.lost = "closes"
+    client, accepted = connect(world, "192.0.2.1")
+    assert accepted
+    client.go()
+    assert world.rows() == {}
+
+
+def test_a_join_that_was_told_is_not_told_again(lossy):
+    world, db = lossy
+    one, two = world.connect(), world.connect()
+    one.subscribe("a")
+    one.go()
+    db.lost = "if_not_exists(mark, :mark)"
+    two.subscribe("a")  # within three seconds
+    db.lost = "if_not_exists(mark, :mark)"
+    two.subscribe("b")
+    world.clock.advance(10)
+    assert world.webhooks == [
+        {"name": "channel_occupied", "channel": "a"},
+        {"name": "channel_occupied", "channel": "b"},
+    ]
+
+
+def test_who_is_dropped_watches_nobody(lossy):
+    world, db = lossy
+    client = world.connect()
+    db.before = ("watchers-of", client.go)
+    assert perform(client, effects.SignIn("7", None, ("8",))).accepted
+    assert world.deployment.left_behind() == {}
+
+
+def test_who_is_dropped_subscribes_to_nothing(lossy):
+    world, db = lossy
+    client = world.connect()
+    db.before = ("subs :one", client.go)
+    assert not perform(client, effects.Subscribe("a")).new
+    assert world.deployment.left_behind() == {}
+
+
+def test_who_may_be_about_to_tell_is_looked_after(world):
+    client, watcher = world.connect(), world.connect()
+    client.subscribe(ROOM, "7")
+    watcher.subscribe(ROOM, "w")
+    dead = world.driver.peer(client.conn)
+    dead.perform(effects.Drop())
+    client.go()
+    assert watcher.events()[-1] == "subscription_succeeded"
+    world.clock.advance(CLAIM_SECONDS + 2)  # asked for by who found the claim
+    assert watcher.events()[-1] == "member_removed"
+    watcher.go()
     assert world.deployment.left_behind() == {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from random import Random
 
 import pytest
@@ -76,8 +77,7 @@ def test_subscriptions_and_the_end_of_their_connection(world):
         client = world.connect()
         channels = [ROOM, "a", "b", "c"]
         subscribing = [
-            lambda channel=channel, perform=client.perform(): perform(effects.Subscribe(channel))
-            for channel in channels
+            partial(client.perform(), effects.Subscribe(channel)) for channel in channels
         ]
         *joined, dropped = race(*subscribing, lambda client=client: go(world, client.conn))
         new = {channel for channel, answer in zip(channels, joined, strict=True) if answer.new}
