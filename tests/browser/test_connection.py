@@ -100,6 +100,23 @@ def test_the_same_demo_runs_through_the_official_sdk(
     assert CREDENTIALS[2] not in ada.page.content() + config
 
 
+def test_the_same_demo_runs_on_a_deployment_of_one_s_own(run, tmp_path: Path, window) -> None:
+    """The functions of `lambdas/` in the emulator of API Gateway; browsers offer compression."""
+    environ = {"DEMO_DB": str(tmp_path / "demo.sqlite3"), "REALTIME_PROVIDER": "aws"}
+    demo = run("demo", PORT="0", REALTIME_PORT="0", **environ)
+    ada = window().join(demo.urls["App"], "Ada")
+    grace = window().join(demo.urls["App"], "Grace")
+    expect(ada.locator(".facts")).to_contain_text("aws")
+    expect(ada.people).to_have_count(2)
+    ada.say("Hello Grace")
+    grace.sees("Hello Grace")
+    grace.box.press_sequentially("Hello @ada")
+    expect(ada.typing).to_have_text("Grace is typing")
+    grace.box.press("Enter")
+    ada.sees("Hello @ada")
+    expect(ada.bell).to_have_accessible_name("Notifications, 1 unread")
+
+
 def test_a_restart_of_the_server_is_shown_and_nothing_is_missed(both, pair) -> None:
     ada, grace = both
     ada.say("Before")

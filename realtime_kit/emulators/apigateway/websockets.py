@@ -76,7 +76,10 @@ class WebSocketApi:
         if not 200 <= status < 300:
             runtime.record("refused", client.connection_id, status=status)
             return self._refusal(status, client.connection_id)
-        websocket = web.WebSocketResponse(protocols=() if chosen is None else (chosen,))
+        # Frames are parsed here, and as they are: no browser may be told that they can be packed.
+        websocket = web.WebSocketResponse(
+            protocols=() if chosen is None else (chosen,), compress=False
+        )
         if chosen is not None:
             websocket.headers["Sec-WebSocket-Protocol"] = chosen
         transport = request.transport
