@@ -60,6 +60,7 @@ class MemoryDynamoDB:
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         with self._lock:
+            _check_placeholders(request)
             return _OPERATIONS[operation](self, request)
 
     def _create(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,6 +275,21 @@ class MotoDynamoDB:
         with self._lock:
             status, _, body = self._dispatch(self._normalize(prepared), url, headers)
         return read_answer(status, body.encode() if isinstance(body, str) else body)
+
+
+def _check_placeholders(request: Mapping[str, Any]) -> None:
+    """What is given is used, and what is used is given."""
+    changes = [next(iter(each.values())) for each in request.get("TransactItems", ())]
+    for part in [request, *changes]:
+        text = " ".join(part.get(name, "") for name in _EXPRESSIONS)
+        given = set(part.get("ExpressionAttributeValues", ()))
+        used = set(re.findall(r":\w+", text))
+        _refuse_if(
+            given != used, f"ExpressionAttributeValues unused or undefined: {sorted(given ^ used)}"
+        )
+
+
+_EXPRESSIONS = ("ConditionExpression", "UpdateExpression", "KeyConditionExpression")
 
 
 # --- expressions ----------------------------------------------------------------------------

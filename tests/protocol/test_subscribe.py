@@ -8,6 +8,7 @@ import pytest
 
 from realtime_kit.protocol import signing
 from realtime_kit.protocol.app import App, Key
+from realtime_kit.protocol.effects import Joined, Subscribe
 
 SUCCEEDED = "pusher_internal:subscription_succeeded"
 PROVEN = [
@@ -200,6 +201,15 @@ def test_the_channel_itself_is_told_why_if_the_app_wants_it(make_world, error):
     peer.join("private-a")
     assert peer.join("private-a") == [error("Existing subscription to channel private-a")]
     assert len(peer.subscribe(None)) == 1
+
+
+def test_a_connection_may_have_as_many_subscriptions_as_its_host_allows(peers, error):
+    peer = peers()
+    perform, excess = peer.perform, Joined(new=False, excess=True)
+    peer.perform = lambda effect: excess if isinstance(effect, Subscribe) else perform(effect)
+    message = "This connection has as many subscriptions as it may have"
+    assert peer.subscribe("a") == [error(message)]
+    assert peer.closed is None
 
 
 def test_frames_of_a_channel_reach_its_subscribers_alone(world, peers):

@@ -9,6 +9,7 @@ import pytest
 from realtime_kit.events import Limits
 from realtime_kit.protocol import signing
 from realtime_kit.protocol.app import Key
+from realtime_kit.protocol.effects import SignedIn, SignIn
 
 KEY = Key("app-key", "app-secret")
 
@@ -38,6 +39,14 @@ def test_signing_in_again(peers, error):
     assert peer.sign_in("7")[0]["event"] == "pusher:signin_success"
     assert peer.sign_in("8") == [error("Connection is already signed in as another user")]
     assert peer.stored().user_id == "7"
+
+
+def test_a_user_may_have_as_many_connections_as_the_host_allows(peers, error):
+    peer = peers()
+    perform, excess = peer.perform, SignedIn(accepted=False, excess=True)
+    peer.perform = lambda effect: excess if isinstance(effect, SignIn) else perform(effect)
+    assert peer.sign_in("7") == [error("This user has as many connections as a user may have")]
+    assert peer.stored().user_id is None
 
 
 @pytest.mark.parametrize("auth", [None, "", "rubbish", 5, ["a:b"]])
