@@ -29,7 +29,7 @@ def connect(world, address):
     client = world.client()
     value = Connection("1", client.socket_id)
     peer = world.driver.peer(client.conn, address=address)
-    return client, peer.perform(effects.Connect(value))
+    return client, peer.perform(effects.Connect(value, world.app.max_connections))
 
 
 # --- bounds ---------------------------------------------------------------------------------
@@ -533,6 +533,58 @@ def test_who_is_dropped_subscribes_to_nothing(lossy):
     db.before = ("subs :one", client.go)
     assert not perform(client, effects.Subscribe("a")).new
     assert world.deployment.left_behind() == {}
+
+
+def test_who_subscribes_again_while_the_end_is_written_is_subscribed(lossy):
+    world, db = lossy
+    client = world.connect()
+    client.subscribe("a")
+    again = []
+    db.before = (
+        "'ConditionExpression': 'ended_by = :claim'",
+        lambda: again.append(perform(client, effects.Subscribe("a"))),
+    )
+    assert perform(client, effects.Unsubscribe("a")).vacated
+    assert again == [effects.Joined(True, occupied=True, count=1)]
+    assert perform(client, effects.Subscribed("a")) == ""
+
+
+def test_two_at_once_for_the_last_place(lossy):
+    world, db = lossy
+    first, one, two = (world.connect() for _ in range(3))
+    for client in (first, one, two):
+        client.wanted = effects.Subscribe(ROOM, client.socket_id, max_members=2)
+    perform(first, first.wanted)
+    joined = []
+    db.before = ("members < :most", lambda: joined.append(perform(two, two.wanted)))
+    assert perform(one, one.wanted) == effects.Joined(new=False, count=2, refused=True)
+    assert joined == [effects.Joined(True, True, False, 2)]
+
+
+@pytest.mark.parametrize("what", ["address", "app", "user", "subscriptions"])
+def test_two_at_once_for_the_last_of(make_world, check, what):
+    db = Lossy()
+    world = make_world(
+        db,
+        bounds=Bounds(per_address=1, per_user=1, subscriptions=1),
+        app={"max_connections": 3 if what == "app" else None},
+    )
+    one, two = world.connect(), world.connect()
+    accepted = []
+    if what in ("address", "app"):
+        address = "192.0.2.1" if what == "address" else None
+        turns = [lambda: connect(world, address)[1]] * 2
+        at = "closes"
+    elif what == "user":
+        turns = [lambda c=client: perform(c, effects.SignIn("7")).accepted for client in (one, two)]
+        at = "signed_by"
+    else:
+        turns = [lambda c=c: perform(one, effects.Subscribe(c)).new for c in ("a", "b")]
+        at = "subs :one"
+    db.before = (at, lambda: accepted.append(turns[0]()))
+    accepted.append(turns[1]())
+    assert accepted == [True, False]
+    check(world.rows())
 
 
 def test_who_may_be_about_to_tell_is_looked_after(world):
