@@ -29,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, reason in missing.items():
             if reason and not IN_CI and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+    # Last: Playwright keeps an event loop running in the main thread, where others start theirs.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 @pytest.hookimpl(wrapper=True)
