@@ -140,6 +140,22 @@ def test_who_leaves_while_connect_runs(site: Any) -> None:
     assert site.gateway.connections == []
 
 
+def test_who_speaks_before_connect_has_returned(site: Any) -> None:
+    here, over = threading.Event(), threading.Event()
+
+    def connect(*_: Any) -> dict[str, int]:
+        here.set()
+        return {"statusCode": 200 if over.wait(DEADLINE) else 500}
+
+    site.handler.on["$connect"] = connect
+    raw = site.handshake()
+    assert here.wait(DEADLINE)
+    early = websocket.ABNF.create_frame("early", websocket.ABNF.OPCODE_TEXT).format()
+    raw.sock.sendall(early)
+    over.set()
+    assert site.handler.wait("MESSAGE")["body"] == "early"
+
+
 # --- messages -------------------------------------------------------------------------------
 
 

@@ -131,10 +131,8 @@ class ManagementApi:
         runtime = self._runtime
         body = await request.read()
         runtime.usage.management_requests += 1
-        if runtime.dies():
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()
+        if runtime.dies(request.transport):
+            return web.Response()  # to nobody
         await asyncio.sleep(runtime.faults.seconds("latency"))
         path, _ = split_path(request)
         found = _CONNECTIONS.fullmatch(path)

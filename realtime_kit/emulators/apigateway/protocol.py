@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -58,3 +63,13 @@ def split_path(request: web.BaseRequest) -> tuple[str, str]:
     """Path and query as they were sent."""
     path, _, query = request.raw_path.partition("?")
     return path, query
+
+
+@contextmanager
+def duplicate(transport: asyncio.Transport | None) -> Iterator[socket.socket | None]:
+    """A transport's socket once more, to be shut without the loop."""
+    if transport is None or transport.is_closing():
+        yield None
+        return
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as copy:
+        yield copy

@@ -15,6 +15,7 @@ from realtime_kit.emulators.apigateway.documents import Api, Document, Ids
 from realtime_kit.emulators.apigateway.faults import Faults
 from realtime_kit.emulators.apigateway.functions import Function, Invocation
 from realtime_kit.emulators.apigateway.log import Entry, Log, Usage
+from realtime_kit.emulators.apigateway.protocol import duplicate
 from realtime_kit.emulators.apigateway.timeline import Timeline
 from realtime_kit.hosting.apigateway.bucket import TokenBucket
 
@@ -152,8 +153,9 @@ class Runtime:
             if invocation.function.name == function:
                 invocation.kill("killed")
 
-    def dies(self) -> bool:
-        """An `@connections` request came: whether a function that runs dies of it."""
+    def dies(self, transport: asyncio.Transport | None) -> bool:
+        """An `@connections` request came over `transport`: whether a function that runs dies of it,
+        and the request with it."""
         running = list(self._running.values())
         dying = running[:1] if running and self.faults.happens("kill") else []
         for invocation in running:
@@ -162,7 +164,8 @@ class Runtime:
                 dying.append(invocation)
         for invocation in dying:
             self.record("fault", fault="kill", function=invocation.function.name)
-            invocation.kill("killed")
+            with duplicate(transport) as hang_up:
+                invocation.kill("killed", hang_up)
         return bool(dying)
 
     def _begin(
