@@ -91,12 +91,15 @@ class Realtime:
     def settings(self) -> RealtimeSettings:
         """The settings; read from the environment now, if they were not given."""
         if self._settings is None:
-            from realtime_kit.settings import RealtimeSettings
-
             with self._lock:
                 if self._settings is None:
-                    self._settings = RealtimeSettings()
+                    self._settings = self._read_settings()
         return self._settings
+
+    def _read_settings(self) -> RealtimeSettings:
+        from realtime_kit.settings import RealtimeSettings
+
+        return RealtimeSettings()
 
     @property
     def provider(self) -> Provider:

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from realtime_kit.realtime import Realtime
-from realtime_kit.settings import RealtimeSettings
 
 if TYPE_CHECKING:
     from realtime_kit.hosting.apigateway.dynamodb import Http
     from realtime_kit.hosting.apigateway.secrets import Secret
     from realtime_kit.providers.base import Provider
+    from realtime_kit.settings import RealtimeSettings
 
 PLACE = "DEPLOYMENT_SECRET"
 KEYS = "REALTIME_AWS__KEYS"
@@ -69,8 +69,14 @@ class Secrets:
 
 class _Deployed(Realtime):
     def __init__(self, secrets: Secrets, **options: Any) -> None:
-        super().__init__(settings=RealtimeSettings(environ=secrets.environment()), **options)
+        super().__init__(**options)
         self._secrets = secrets
+
+    def _read_settings(self) -> RealtimeSettings:
+        # Not before the handler is made, which lets the garbage collector rest meanwhile.
+        from realtime_kit.settings import RealtimeSettings
+
+        return RealtimeSettings(environ=self._secrets.environment())
 
     def _make_provider(self) -> Provider:
         from realtime_kit.providers.channels_protocol import ChannelsProtocolProvider
