@@ -120,7 +120,7 @@ class Storm:
     async def settle(self) -> None:
         """Until all that clients sent was dealt with, and the queue is empty, delays and all."""
         gateway = self.deployment.gateway
-        for _ in range(60):
+        for _ in range(300):  # a killed worker's message comes back after its visibility timeout
             await asyncio.to_thread(gateway.settle, DEADLINE)
             if not len(self.deployment.queue):
                 return
