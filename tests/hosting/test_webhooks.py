@@ -17,7 +17,8 @@ import websocket
 from realtime_kit.errors import ConfigurationError
 from realtime_kit.hosting.local import LocalServer, running
 from realtime_kit.hosting.local import webhooks as webhooks_module
-from realtime_kit.hosting.local.webhooks import WebhookSender, webhook_request
+from realtime_kit.hosting.local.webhooks import WebhookSender
+from realtime_kit.protocol import notices
 from realtime_kit.protocol.app import App, Key
 from realtime_kit.testing.faults import Answer, FaultServer, Hang
 
@@ -76,7 +77,7 @@ def test_a_webhook_verifies_with_the_python_sdk(serve, app, until):
 
 def test_the_oldest_key_signs():
     app = App("42", (Key("new", "new-secret"), Key("old", "old-secret")))
-    headers, body = webhook_request(app, {"name": "x"}, 7)
+    headers, body = notices.signed(app, {"name": "x"}, 7)
     assert headers["X-Pusher-Key"] == "old"
     assert json.loads(body) == {"time_ms": 7, "events": [{"name": "x"}]}
 

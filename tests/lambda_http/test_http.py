@@ -14,7 +14,7 @@ import pusher
 import pytest
 
 from realtime_kit import ConfigurationError, Realtime, RealtimeSettings
-from realtime_kit.hosting.local.webhooks import webhook_request
+from realtime_kit.protocol import notices
 from realtime_kit.protocol.app import App, Key
 from realtime_kit.testing.fakes import FakeProvider
 from realtime_kit.web.aws_lambda import http_answer, http_handler, http_request, set_up
@@ -257,7 +257,7 @@ def test_webhooks_are_verified_over_the_bytes_that_were_signed(app, as_event, na
 
     happened = {"name": "member_added", "channel": "presence-room-ö", "user_id": "7"}
     signer = App("42", (Key(KEY, SECRET if genuine else "another"),))
-    headers, body = webhook_request(signer, happened, int(time.time() * 1000))
+    headers, body = notices.signed(signer, happened, int(time.time() * 1000))
     headers = {name.lower(): value for name, value in headers.items()}
     event = as_event(name, HttpRequest("POST", "/realtime/webhook", headers, body=body))
     answer = http_handler(app, nobody)(event)

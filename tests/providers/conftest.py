@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from realtime_kit.hosting.local.webhooks import webhook_request
+from realtime_kit.protocol import notices
 from realtime_kit.protocol.app import App, Key
 from realtime_kit.settings import LocalSettings, PusherSettings, SigningKey
 from realtime_kit.testing.conformance import TIMEOUT
@@ -66,4 +66,4 @@ def secrets() -> list[str]:
 def stale_webhook(app: App) -> tuple[Mapping[str, str], bytes]:
     """Signed as it should be, in 2020."""
     event = {"name": "channel_occupied", "channel": "news"}
-    return webhook_request(app, event, 1_577_836_800_000)
+    return notices.signed(app, event, 1_577_836_800_000)

@@ -14,7 +14,7 @@ import responses
 
 from realtime_kit.authorization import Grant, Member, SignIn
 from realtime_kit.events import Event
-from realtime_kit.hosting.local.webhooks import webhook_request
+from realtime_kit.protocol import notices
 from realtime_kit.protocol.app import App, Key
 from realtime_kit.providers.base import AuthRequest
 from realtime_kit.providers.pusher import PusherProvider
@@ -216,6 +216,6 @@ def test_both_take_the_same_webhook(
     provider._clock = lambda: NOW
     event = {"name": "member_added", "channel": "presence-room", "user_id": "7"}
     signer = App(app.id, (Key(sdk._authentication_client.key, sdk._authentication_client.secret),))
-    headers, body = webhook_request(signer, event, int(NOW * 1000))
+    headers, body = notices.signed(signer, event, int(NOW * 1000))
     theirs = sdk.validate_webhook(headers["X-Pusher-Key"], headers["X-Pusher-Signature"], body)
     assert [event.raw for event in provider.parse_webhook(headers, body)] == theirs["events"]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from realtime_kit.errors import ConfigurationError
-from realtime_kit.protocol import notices, signing
+from realtime_kit.protocol import notices
 from realtime_kit.protocol.app import App
 
 _log = logging.getLogger("realtime_kit.server")
@@ -23,23 +23,6 @@ _log = logging.getLogger("realtime_kit.server")
 MAX_WAITING = 1_000
 TIMEOUT = 5.0  # seconds for one webhook
 FLUSH = 2.0  # seconds for all that wait when the server stops
-
-
-def webhook_request(
-    app: App, event: Mapping[str, Any], time_ms: int
-) -> tuple[dict[str, str], bytes]:
-    """Headers and body of the webhook for one event.
-
-    Signed with the oldest key, like production: an application that rotates its keys may not know
-    the newest yet. The content type has no charset: the Node SDK compares it as a whole.
-    """
-    key = app.keys[-1]
-    body = notices.body([event], time_ms)
-    return {
-        "Content-Type": "application/json",
-        "X-Pusher-Key": key.key,
-        "X-Pusher-Signature": signing.webhook_signature(key.secret, body),
-    }, body
 
 
 class WebhookSender:
@@ -62,7 +45,7 @@ class WebhookSender:
     def send(self, app: App, event: Mapping[str, Any]) -> None:
         """Queue a webhook; never waits."""
         try:
-            self._waiting.put_nowait(webhook_request(app, event, time.time_ns() // 1_000_000))
+            self._waiting.put_nowait(notices.signed(app, event, time.time_ns() // 1_000_000))
         except asyncio.QueueFull:
             if not self._dropping:
                 _log.warning("webhooks to %s: dropped while %d wait", self._name, MAX_WAITING)
