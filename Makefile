@@ -14,12 +14,12 @@ help:  ## this list
 	@test -x $(BIN)/python || { echo "creating .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing realtime-kit (first run only)"
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --editable '.[pusher,flask,server,jwt,encryption]'
+	@$(BIN)/python -m pip install --quiet --editable '.[pusher,ably,flask,server,jwt,encryption,emulators]'
 	@touch $@
 
 .venv/.dev: .venv/.demo
 	@echo "installing the test tools (first run only)"
-	@$(BIN)/python -m pip install --quiet --editable '.[pusher,aws,flask,server,jwt,encryption]' --group dev
+	@$(BIN)/python -m pip install --quiet --editable '.[pusher,ably,aws,flask,server,sql,jwt,encryption,emulators]' --group dev
 	@touch $@
 
 node_modules/.package-lock.json: package.json package-lock.json
