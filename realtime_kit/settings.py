@@ -12,6 +12,7 @@ then a vendor's URL. The process environment goes before `.env`.
 # No `from __future__ import annotations`, and no default factories for sections: pydantic would
 # compile every annotation and build every section's schema twice, at each Lambda's cold start.
 import json
+import re
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ from realtime_kit.errors import ConfigurationError
 DEVELOPMENT_APP_ID = "1"
 DEVELOPMENT_KEY = "app-key"
 DEVELOPMENT_SECRET = "app-secret"  # noqa: S105 - published on purpose, and refused outside development
+
+_ABLY_KEY = re.compile(r"[\w-]+\.[\w-]+:[\w+/=-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,16 @@ def _parse_texts(value: object) -> tuple[str, ...]:
     return tuple(map(str, items))
 
 
+def _check_ably_key(value: SecretStr) -> SecretStr:
+    if not _ABLY_KEY.fullmatch(value.get_secret_value()):
+        raise ValueError("an Ably key is APP.KEYID:SECRET")
+    return value
+
+
+def _parse_ably_keys(value: object) -> tuple[SigningKey, ...]:
+    return tuple(parse_key(_check_ably_key(secret)) for secret in _parse_secrets(value))
+
+
 def _check_master_key(value: SecretStr) -> SecretStr:
     try:
         length = len(b64decode(value.get_secret_value(), validate=True))
@@ -119,12 +132,15 @@ def _parse_prefix(value: str) -> str:
 
 if TYPE_CHECKING:
     Keys = tuple[SigningKey, ...]
+    AblyKeys = tuple[SigningKey, ...]
     Secrets = tuple[SecretStr, ...]
     Texts = tuple[str, ...]
 else:  # Any: pydantic would build, and never use, a schema of what the function returns already.
     Keys = Annotated[Any, PlainValidator(_parse_keys)]
+    AblyKeys = Annotated[Any, PlainValidator(_parse_ably_keys)]
     Secrets = Annotated[Any, PlainValidator(_parse_secrets)]
     Texts = Annotated[Any, PlainValidator(_parse_texts)]
+AblyKey = Annotated[SecretStr, AfterValidator(_check_ably_key)]
 MasterKey = Annotated[SecretStr, AfterValidator(_check_master_key)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=300)]
@@ -224,13 +240,34 @@ class PusherSettings(Section):
 
 
 class AblySettings(Section):
-    """Ably. `key` is `APP.KEYID:SECRET`."""
+    """Ably, or the emulator of it at `endpoint`, a host.
+
+    `key`, `APP.KEYID:SECRET`, signs; what was signed by one of `old_keys` is still believed.
+    `token_ttl` is seconds that a client's token lives, `script` the URL of ably-js for the browser
+    client. `public_*` is for browsers, where it differs. `timeout` is seconds.
+    """
 
     name = "ably"
     needed = ("key",)
     vendor_names: ClassVar[Mapping[str, str]] = {"key": "ABLY_API_KEY"}
 
-    key: SecretStr | None = None
+    key: AblyKey | None = None
+    old_keys: AblyKeys = ()
+    token_ttl: int = Field(default=3_600, ge=1, le=86_400)
+    endpoint: str | None = None
+    port: Port | None = None
+    tls: bool = True
+    public_endpoint: str | None = None
+    public_port: Port | None = None
+    public_tls: bool | None = None
+    script: str = "https://cdn.ably.com/lib/ably.min-2.js"
+    timeout: Seconds = 3.0
+
+    @property
+    def keys(self) -> tuple[SigningKey, ...]:
+        """All keys, that which signs first. Raises `ConfigurationError` without one."""
+        key = self.require().key
+        return (parse_key(key), *self.old_keys)
 
 
 class AwsSettings(Section):
