@@ -26,7 +26,9 @@ module.exports = class RealtimeKitPackage {
       if ((fn.runtime ?? runtime) !== runtime || (fn.architecture ?? architecture) !== architecture)
         throw new serverless.classes.Error(`${name} has a runtime or architecture of its own: set the provider's`);
       handlers[name] = fn.handler;
-      fn.package = { ...fn.package, artifact: path.join(output, `${name}.zip`) };
+      // individually: without it `deploy` looks for one zip of the whole service, and gives up.
+      const artifact = path.join(output, `${name}.zip`);
+      fn.package = { ...fn.package, individually: true, artifact };
     }
     const python = process.env.PYTHON || 'python3';
     const wanted = {
