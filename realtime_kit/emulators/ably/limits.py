@@ -1,0 +1,32 @@
+"""What Ably allows. Source: docs, "Limits"; specification, "Connection state".
+
+Sizes are in bytes, times in milliseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of an app. `inbound_rate`: messages a second that one connection may publish, over
+    a window of `rate_window`; None: as many as it likes."""
+
+    message_size: int = 65_536
+    frame_size: int = 524_288
+    inbound_rate: int | None = 50
+    rate_window: int = 10_000
+    channels_per_connection: int = 200
+    presence_members: int = 250
+    channel_name: int = 2_048
+    sync_page: int = 100
+    connection_ttl: int = 120_000
+    idle_interval: int = 15_000
+    presence_grace: int = 15_000
+    idempotency: int = 120_000
+    history: int = 120_000
+    persisted: int = 24 * 3_600_000
+    retained: int = 10_000  # entries of one channel, however young
+    token_warning: int = 30_000
+    token_warning_least: int = 5_500
