@@ -1,60 +1,14 @@
-"""What credentials amount to: keys, and what a connection or request may do.
+"""What credentials amount to: what a connection or a request may do.
 
 Source: Ably's features spec RSA (auth), and "Token revocation".
 """
 
 from __future__ import annotations
 
-import hmac
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from realtime_kit.emulators.ably.capability import Capability
-
-HOUR_MS = 60 * 60 * 1000
-_APP_ID = re.compile(r"[A-Za-z0-9_-]{6}\Z")
-
-EVERYTHING = Capability.parse('{"*":["*"]}')
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A key of an app. name: `APPID.KEYID`, public. revocable: its tokens can be revoked."""
-
-    name: str
-    secret: str = field(repr=False)
-    capability: Capability = EVERYTHING
-    revocable: bool = False
-
-    @classmethod
-    def parse(
-        cls, text: str, *, capability: Capability = EVERYTHING, revocable: bool = False
-    ) -> ApiKey:
-        """Of `APPID.KEYID:SECRET`. Raises `ValueError`."""
-        name, _, secret = text.partition(":")
-        if app_id(name) is None or not name.partition(".")[2] or not secret:
-            raise ValueError(
-                "an Ably key is APPID.KEYID:SECRET, where APPID is six of A-Z a-z 0-9 - and _"
-            )
-        return cls(name, secret, capability, revocable)
-
-    @property
-    def app_id(self) -> str:
-        return self.name.partition(".")[0]
-
-    @property
-    def longest_ttl_ms(self) -> int:
-        return HOUR_MS if self.revocable else 24 * HOUR_MS
-
-    def has_secret(self, given: str) -> bool:
-        return hmac.compare_digest(self.secret.encode(), given.encode("utf-8", "surrogatepass"))
-
-
-def app_id(credential: str) -> str | None:
-    """The app that a key or token of Ably's is of: what is before its first dot."""
-    found, dot, _ = credential.partition(".")
-    return found if dot and _APP_ID.match(found) else None
+from realtime_kit.emulators.ably.capability import Capability, closest
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +16,8 @@ class Access:
     """What a connection or a request may do, and as whom.
 
     client_id: `*` is any; None: anonymous. expires_ms: None for a key. channel_claims: of a JWT,
-    channel to trusted text about the user (`ably.channel.CHANNEL`). revocable: was it issued by a
-    key with revocable tokens.
+    channel to trusted text about the user (`ably.channel.CHANNEL`). publish_rates: of a JWT,
+    channel or pattern to messages a second. revocable: issued by a key with revocable tokens.
     """
 
     app_id: str
@@ -73,13 +27,18 @@ class Access:
     issued_ms: int
     expires_ms: int | None = None
     channel_claims: Mapping[str, str] = field(default_factory=dict)
+    publish_rates: Mapping[str, float] = field(default_factory=dict)
     revocation_key: str | None = None
     revocable: bool = False
     is_basic: bool = False
 
     def user_claim(self, channel: str) -> str | None:
         """What the token says of its user on this channel (`extras.userClaim` of messages)."""
-        return self.channel_claims.get(channel)
+        return closest(self.channel_claims, channel)
+
+    def publish_rate(self, channel: str) -> float | None:
+        """How many messages a second the token lets an attachment to this channel publish."""
+        return closest(self.publish_rates, channel)
 
 
 @dataclass(frozen=True, slots=True)

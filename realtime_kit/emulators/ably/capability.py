@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from realtime_kit.emulators.ably.errors import AblyError
+
+_T = TypeVar("_T")
 
 OPERATIONS = frozenset(
     {
@@ -93,6 +96,20 @@ def _qualified(resource: str) -> tuple[str, str]:
         return "", resource
     qualifier = qualifier.partition("?")[0]
     return ("" if qualifier.startswith("filter=") else qualifier), rest
+
+
+def closest(values: Mapping[str, _T], channel: str) -> _T | None:
+    """The value of the resource that says most exactly which channels it means, if any matches."""
+    if channel in values:
+        return values[channel]
+    qualifier, name = _qualified(channel)
+    segments = tuple(name.split(":"))
+    found = [
+        (len(pattern.segments), resource)
+        for resource, pattern in ((resource, _Pattern.of(resource)) for resource in values)
+        if pattern.matches(qualifier, segments)
+    ]
+    return values[max(found)[1]] if found else None
 
 
 @dataclass(frozen=True)
