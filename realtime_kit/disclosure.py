@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 def gives_away(published: object, settings: object) -> bool:
     """Whether a text in `published`, a tree of JSON values, is a secret or holds one."""
-    secrets = set(_secrets_in(settings))
+    secrets = set(secrets_in(settings))
     return any(_holds(text, secret) for text in _texts_in(published) for secret in secrets)
 
 
@@ -16,19 +16,19 @@ def _holds(text: str, secret: str) -> bool:
     return secret == text or (len(secret) >= 8 and secret in text)
 
 
-def _secrets_in(value: object) -> Iterator[str]:
+def secrets_in(value: object) -> Iterator[str]:
     """Every secret in a settings tree; of `KEY:SECRET` in one, both the whole and the secret."""
     if hasattr(value, "get_secret_value"):
         whole = value.get_secret_value()
         yield from filter(None, {whole, whole.rpartition(":")[2]})
     elif isinstance(value, tuple):
         for item in value:
-            yield from _secrets_in(item)
+            yield from secrets_in(item)
     elif hasattr(value, "secret"):
-        yield from _secrets_in(value.secret)
+        yield from secrets_in(value.secret)
     elif hasattr(value, "__dict__"):
         for item in vars(value).values():
-            yield from _secrets_in(item)
+            yield from secrets_in(item)
 
 
 def _texts_in(value: object) -> Iterator[str]:

@@ -23,6 +23,7 @@ from realtime_kit.cli.init import init
 from realtime_kit.cli.listen import listen
 from realtime_kit.cli.serve import serve
 from realtime_kit.cli.trigger import trigger
+from realtime_kit.cli.verify import verify
 from realtime_kit.errors import RealtimeError
 
 __all__ = ["main"]
@@ -92,5 +93,5 @@ def main(context: click.Context) -> None:
         context.exit(2)
 
 
-for command in (build, channels, cost, demo, dev, doctor, init, listen, serve, trigger):
+for command in (build, channels, cost, demo, dev, doctor, init, listen, serve, trigger, verify):
     main.add_command(command)

@@ -111,6 +111,24 @@ def verdict(found: Sequence[Estimate]) -> str:
     return text
 
 
+def cap(provider: str, messages: int) -> str:
+    """What so many messages cost at most, in a sentence, besides what is paid by the month."""
+    table = prices()
+    if provider == "pusher":
+        name, _, _, a_day = table["pusher"]["plans"][0]
+        text = f"No charge of its own: {messages / a_day:.1%} of the {a_day:,} a day of {name}"
+    elif provider in ("aws", "ably"):
+        # As if each were a connection of two hours: far more than it can come to.
+        connections = messages * SESSION_MINUTES / MINUTES
+        load = Load(connections, messages, 1, channels=connections)
+        (found,) = (one for one in estimates(load, table) if one.name == provider)
+        dollars = sum(value for item, value in found.items.items() if item != "base")
+        text = f"That is less than ${max(dollars, 0.01):.2f}"
+    else:
+        return "They cost nothing."
+    return f"{text} (list prices of {table['as_of']})."
+
+
 def _aws(load: Load, price: Mapping[str, Any]) -> Estimate:
     parts = ceil(load.size / price["socket_message_bytes"])
     pings = load.minutes * 60 / load.ping * 2  # and the answer

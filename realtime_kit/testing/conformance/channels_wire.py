@@ -26,17 +26,14 @@ T = TypeVar("T")
 _SHORT = {"id": "id", "o": "offset", "e": "epoch", "m": "mutation"}
 
 
-class ChannelsWire:
-    """Runs while it is entered. `port` is the server's; `url` its HTTP API's."""
+class Browsers:
+    """Real WebSockets of the Pusher protocol, to wherever they are told; runs while entered."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self) -> None:
         self._open = ExitStack()
-        self._taken = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
-            self._webhooks = opening.enter_context(FaultServer())
             self._loop = asyncio.new_event_loop()
             thread = threading.Thread(target=self._loop.run_forever, daemon=True)
             thread.start()
@@ -45,18 +42,15 @@ class ChannelsWire:
             opening.callback(lambda: self._loop.call_soon_threadsafe(self._loop.stop))
             self._session = self.run(_new_session())
             opening.callback(lambda: self.run(self._session.close()))
-            target = f"http://{self._webhooks.host}:{self._webhooks.port}/webhook"
-            self.port = self._serve(opening, target)
+            self._begin(opening)
             self._open = opening.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _serve(self, opening: ExitStack, webhook_url: str) -> int:
-        """Start the server; its port."""
-        server = LocalServer([self._app], port=0, webhook_url=webhook_url)
-        return opening.enter_context(running(server)).port
+    def _begin(self, opening: ExitStack) -> None:
+        """Start what else is needed until the end."""
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it in the browsers' loop, to its end."""
@@ -69,6 +63,25 @@ class ChannelsWire:
         place = f"{address['host']}:{address['port']}{address['path']}"
         url = f"{scheme}://{place}/app/{address['key']}?protocol=7&client=observer&version=1"
         return ChannelsObserver(self.run, self.run(self._session.ws_connect(url)))
+
+
+class ChannelsWire(Browsers):
+    """An embedded server, its browsers and its webhooks. `port` is the server's."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__()
+        self._app = app
+        self._taken = 0
+
+    def _begin(self, opening: ExitStack) -> None:
+        self._webhooks = opening.enter_context(FaultServer())
+        target = f"http://{self._webhooks.host}:{self._webhooks.port}/webhook"
+        self.port = self._serve(opening, target)
+
+    def _serve(self, opening: ExitStack, webhook_url: str) -> int:
+        """Start the server; its port."""
+        server = LocalServer([self._app], port=0, webhook_url=webhook_url)
+        return opening.enter_context(running(server)).port
 
     def webhook(self) -> tuple[Mapping[str, str], bytes]:
         """The next webhook: headers and body."""
@@ -114,6 +127,11 @@ class ChannelsObserver:
 
     def send(self, channel: str, name: str, data: Any) -> None:
         self._send(name, data, channel)
+
+    def ping(self) -> None:
+        """Ask whether the server is there, and return when it answered."""
+        self._send("pusher:ping", {})
+        self._wait_own("pusher:pong")
 
     def receive(self) -> Delivery:
         try:
