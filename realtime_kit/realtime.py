@@ -27,7 +27,14 @@ from realtime_kit.errors import (
     Unsupported,
 )
 from realtime_kit.events import Event, Receipt
-from realtime_kit.providers.base import AuthRequest, Capability, ChannelInfo, Provider
+from realtime_kit.providers.base import (
+    AuthAnswer,
+    AuthRequest,
+    Capability,
+    ChannelInfo,
+    Provider,
+    TokenForm,
+)
 from realtime_kit.webhooks import WebhookEvent, WebhookKind
 
 if TYPE_CHECKING:
@@ -332,36 +339,49 @@ class Realtime:
         socket_id: str | None,
         channels: Channels | None = None,
         token: str | None = None,
+        form: TokenForm = "jwt",
     ) -> dict[str, Any]:
         """What `POST /auth` answers: `{"channels": {name: proof or denial}, "token"?}`.
 
         A proof is what the client sends on, such as `{"auth", "channel_data"?}`; a denial is
         `{"status": 403, "error": "denied"}`. Each channel is decided by its own rule; without
-        `channels` the user's standing ones are meant. `user` None is a guest; `token` the one that
-        the client holds, where the provider uses tokens.
+        `channels` the user's standing ones are meant. `user` None is a guest.
+
+        Where the provider uses tokens, `token` is the one that the client holds: the new one, of
+        the form `form`, is also for what the rules still grant of that.
         """
         self.rules.freeze()
         if channels is None:
             channels = self.rules.standing(user)
         names = [channels] if isinstance(channels, str) else channels
         decisions = {name: self.rules.grant(user, name) for name in names}
-        granted = tuple(grant for grant in decisions.values() if grant is not None)
-        answers, new_token = self._prove(user, socket_id, granted, token)
+        granted = [grant for grant in decisions.values() if grant is not None]
+        if not granted and not self.provider.tokens:
+            return {"channels": dict.fromkeys(decisions, _DENIED)}
+        proof = self._prove(user, socket_id, granted, token, form)
         answer: dict[str, Any] = {
-            "channels": {
-                name: _DENIED if grant is None else answers[name]
-                for name, grant in decisions.items()
-            }
+            "channels": {name: _entry(proof, name, grant) for name, grant in decisions.items()}
         }
-        return answer if new_token is None else {**answer, "token": new_token}
+        return answer if proof.token is None else {**answer, "token": proof.token}
 
     def _prove(
-        self, user: Any, socket_id: str | None, grants: tuple[Grant, ...], token: str | None
-    ) -> tuple[Mapping[str, Mapping[str, str]], str | None]:
-        if not grants:
-            return {}, None
-        proof = self.provider.authorize(AuthRequest(self.user_id(user), socket_id, grants, token))
-        return proof.channels, proof.token
+        self,
+        user: Any,
+        socket_id: str | None,
+        grants: list[Grant],
+        token: str | None,
+        form: TokenForm,
+    ) -> AuthAnswer:
+        user_id = self.user_id(user)
+        if token is not None:
+            named = {grant.channel for grant in grants}
+            held = (name for name in self.provider.names_in(token, user_id) if name not in named)
+            grants = grants + [grant for name in held if (grant := self.rules.grant(user, name))]
+        asked = AuthRequest(user_id, socket_id, tuple(grants), token, form)
+        proof = self.provider.authorize(asked)
+        for name, reason in proof.refused.items():
+            logger.warning("%s was granted and cannot be: %s", name, reason)
+        return proof
 
     def authenticate_user(self, user: Any, socket_id: str) -> Mapping[str, str]:
         """What `POST /user-auth` answers: `{"auth", "user_data"}`. Raises `Denied`."""
@@ -430,6 +450,14 @@ class Realtime:
 
 
 _DENIED: Mapping[str, Any] = {"status": 403, "error": "denied"}
+
+
+def _entry(proof: AuthAnswer, name: str, grant: Grant | None) -> Mapping[str, Any]:
+    if grant is None:
+        return _DENIED
+    if name in proof.refused:
+        return {"status": 403, "error": proof.refused[name]}
+    return proof.channels[name]
 
 
 def _checked(on_error: OnError | None) -> OnError | None:

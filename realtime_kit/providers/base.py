@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from realtime_kit.authorization import Grant, SignIn
 from realtime_kit.errors import Unsupported
@@ -36,26 +36,36 @@ class Capability(StrEnum):
     CLIENT = "client"  # a browser can connect: client_config() says how
 
 
+TokenForm = Literal["jwt", "token_request"]
+"""The token itself, or what a client exchanges for one at the provider."""
+Token = str | Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class AuthRequest:
     """A subscription (or several) that the rules granted; the provider turns it into proof.
 
-    `socket_id` is the connection's id where the provider has one. `token` is the one that the
-    client holds already, on providers that use tokens.
+    `socket_id` is the connection's id where the provider has one. On providers that use tokens
+    `token` is the one that the client holds already, and `form` the form of the new one.
     """
 
     user_id: str | None
     socket_id: str | None
     grants: tuple[Grant, ...]
     token: str | None = field(default=None, repr=False)
+    form: TokenForm = "jwt"
 
 
 @dataclass(frozen=True, slots=True)
 class AuthAnswer:
-    """Proof for the client: by channel what the client sends on, and the token if there is one."""
+    """Proof for the client: by channel what the client sends on, and the token if there is one.
+
+    `refused` says why, by channel, where the rules granted what the provider cannot express.
+    """
 
     channels: Mapping[str, Mapping[str, str]] = field(repr=False)
-    token: str | None = field(default=None, repr=False)
+    token: Token | None = field(default=None, repr=False)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class ChannelInfo(NamedTuple):
@@ -77,6 +87,8 @@ class Provider(ABC):
     name: ClassVar[str]
     capabilities: ClassVar[frozenset[Capability]]
     limits: Limits
+    tokens: ClassVar[bool] = False
+    """Whether clients hold one token for all channels, which `authorize` always answers."""
 
     @classmethod
     def from_settings(cls, settings: RealtimeSettings) -> Self:
@@ -103,6 +115,11 @@ class Provider(ABC):
         Raises `AuthError` for a socket id that cannot be one.
         """
         raise self._unsupported("authorize channels")
+
+    def names_in(self, token: str, user_id: str | None) -> Sequence[str]:
+        """The channels of a token that the client hands back, which may have expired, for the
+        rules to decide on again: none, unless it is ours and that user's."""
+        return ()
 
     def sign_in(self, socket_id: str, identity: SignIn) -> Mapping[str, str]:
         """Prove a connection's identity: `{"auth", "user_data"}`. No network, no vendor import."""
