@@ -316,6 +316,7 @@ class AwsSettings(Section):
     webhook: str | None = None
     metrics: bool = True
     delivery: Literal["auto", "inline", "queue"] = "auto"
+    transport: Literal["sockets", "boto3"] = "sockets"
     client_events: bool = True
     subscription_count: bool = False
 

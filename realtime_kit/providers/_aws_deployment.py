@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 from realtime_kit.errors import ConfigurationError
 from realtime_kit.hosting.apigateway.bucket import TokenBucket
+from realtime_kit.hosting.apigateway.delivery import Transport
 from realtime_kit.hosting.apigateway.dynamodb import SignedDynamoDB
 from realtime_kit.hosting.apigateway.host import Host
 from realtime_kit.hosting.apigateway.metrics import Metrics
 from realtime_kit.hosting.apigateway.posts import Posts
 from realtime_kit.hosting.apigateway.registry import Bounds, Registry
 from realtime_kit.hosting.apigateway.services import Function, Sqs
-from realtime_kit.hosting.apigateway.sigv4 import Credentials
+from realtime_kit.hosting.apigateway.sigv4 import Credentials, CredentialSource
 from realtime_kit.hosting.apigateway.table import Table
 from realtime_kit.protocol.app import App
 from realtime_kit.protocol.signing import Key
@@ -38,13 +39,6 @@ def open_host(
         SignedDynamoDB(dynamodb.http, dynamodb.host, region=region, credentials=credentials),
         settings.table,
     )
-    part = settings.share / settings.concurrency
-    transport = Posts(
-        _endpoint(settings),
-        region=region,
-        credentials=credentials,
-        bucket=TokenBucket(settings.quota * part, max(1.0, settings.burst * part)),
-    )
     greet: Callable[[Mapping[str, Any]], object] = queue.send
     if settings.function:
         aws_lambda = _service("lambda", settings)
@@ -58,7 +52,7 @@ def open_host(
     return Host(
         lambda: _app(settings, tuple(keys())),
         registry=Registry(table, settings.app_id, bounds=_bounds(settings), clock=clock),
-        transport=transport,
+        transport=_transport(settings, credentials),
         queue=queue,
         greet=greet,
         origins=settings.origins,
@@ -66,6 +60,19 @@ def open_host(
         metrics=Metrics(settings.function or settings.table) if settings.metrics else None,
         clock=clock,
     )
+
+
+def _transport(settings: AwsSettings, credentials: CredentialSource) -> Transport:
+    endpoint, region = _endpoint(settings), str(settings.region)
+    part = settings.share / settings.concurrency
+    bucket = TokenBucket(settings.quota * part, max(1.0, settings.burst * part))
+    if settings.transport == "boto3":
+        from realtime_kit.hosting.apigateway.boto3_transport import Boto3Transport
+
+        transport = Boto3Transport(endpoint, region=region, bucket=bucket)
+        transport.open()  # while a function starts, it has more CPU than later
+        return transport
+    return Posts(endpoint, region=region, credentials=credentials, bucket=bucket)
 
 
 class _Service(NamedTuple):
@@ -85,7 +92,7 @@ def _service(name: str, settings: AwsSettings) -> _Service:
     return _Service(HttpClient("aws", url.hostname, port, tls=tls, timeout=settings.timeout), host)
 
 
-def _credentials(settings: AwsSettings) -> Callable[[], Credentials]:
+def _credentials(settings: AwsSettings) -> CredentialSource:
     """Those of the function: as long as its process lives they are valid."""
     secret, token = settings.secret_access_key, settings.session_token
     found = Credentials(

@@ -1,7 +1,7 @@
 """The fallback: the same commands through boto3, one after the other, some 40 times slower.
 
 For where the SDK's own ways to credentials, proxies and certificates are wanted. boto3 is imported
-when it is first used.
+when it is first used. `REALTIME_AWS__TRANSPORT=boto3` selects it.
 """
 
 from __future__ import annotations
@@ -83,6 +83,14 @@ class Boto3Transport:
     ) -> dict[str, Description | None]:
         """See `Transport`."""
         return descriptions(self.deliver([Describe(connection_ids)], timeout=timeout))
+
+    def open(self) -> None:
+        """Load boto3 and find the credentials now, not at the first delivery.
+
+        Raises `ConfigurationError` where boto3 is missing.
+        """
+        with self._lock:
+            self._client  # noqa: B018 - made on first use
 
     def close(self) -> None:
         """Close the connections; a further delivery makes new ones."""
