@@ -33,6 +33,7 @@ from realtime_kit.errors import (
     Unsupported,
 )
 from realtime_kit.events import Receipt
+from realtime_kit.providers.base import TokenForm
 from realtime_kit.realtime import Realtime
 from realtime_kit.web.http import MAX_BODY, HttpRequest, HttpResponse
 
@@ -114,6 +115,8 @@ def _methods(call: Call) -> Mapping[str, Endpoint] | None:
         return _CLIENT
     if path == "/trigger" and not _trigger_is_on(call.realtime):
         return None
+    if path == "/auth" and _has_tokens(call):
+        return _AUTH
     return _ENDPOINTS.get(path)
 
 
@@ -121,25 +124,26 @@ def _methods(call: Call) -> Mapping[str, Endpoint] | None:
 
 
 def _auth(call: Call) -> HttpResponse:
-    """`POST /auth`: one channel as Pusher's clients ask, many at once, or the bare token."""
+    """`/auth`: one channel as Pusher's clients ask, many at once, or the bare token."""
     fields = _fields(call.request)
-    socket_id, token = _text(fields, "socket_id"), _text(fields, "token")
     channel, names = _text(fields, "channel_name"), _names(fields, "channels")
     if channel is not None and names is not None:
         raise Refusal(400, "channel_name or channels, not both")
+    unnamed = channel is None and _is_form(call.request)
+    as_jwt = _is_get(call.request) or JWT in call.request.headers.get("accept", "")
+    if as_jwt or (unnamed and _has_tokens(call)):
+        return _bare_token(call, fields, names or [] if channel is None else [channel])
+    if unnamed:
+        raise Refusal(400, "channel_name is missing")
     user = call.load_user()
-    if JWT in call.request.headers.get("accept", ""):
-        wanted = names or [] if channel is None else [channel]
-        return _bare_token(call, user, socket_id, wanted, token)
+    answers = _authorize(call, user, fields, names if channel is None else [channel])
     if channel is not None:
-        answer = call.realtime.authorize(user, socket_id, channel, token)["channels"][channel]
+        answer = answers["channels"].pop(channel)
         if "status" not in answer:
-            return HttpResponse.json(answer)
+            token = {"token": answers["token"]} if "token" in answers else {}
+            return HttpResponse.json({**answer, **token})
         denial = {"error": answer["error"], **_explanation(call, user, channel)}
         return HttpResponse.json(denial, answer["status"])
-    if _is_form(call.request):
-        raise Refusal(400, "channel_name is missing")
-    answers = call.realtime.authorize(user, socket_id, names, token)
     if call.debug:
         answers["channels"] = {
             name: {**answer, **_explanation(call, user, name)} if "status" in answer else answer
@@ -148,23 +152,43 @@ def _auth(call: Call) -> HttpResponse:
     return HttpResponse.json(answers)
 
 
+def _has_tokens(call: Call) -> bool:
+    return call.realtime.provider.tokens
+
+
+def _authorize(
+    call: Call, user: Any, fields: Mapping[str, Any], names: Iterable[str] | None
+) -> dict[str, Any]:
+    wanted = _text(fields, "format")
+    form: TokenForm = "token_request" if wanted == "token_request" else "jwt"
+    if wanted not in (None, form) or (wanted and not _has_tokens(call)):
+        raise Refusal(400, f"provider {call.realtime.provider.name} has no tokens of that format")
+    socket_id, token = _text(fields, "socket_id"), _text(fields, "token")
+    return call.realtime.authorize(user, socket_id, names, token, form)
+
+
 def _explanation(call: Call, user: Any, channel: str) -> dict[str, str]:
     return {"explain": call.realtime.explain(user, channel)} if call.debug else {}
 
 
-def _bare_token(
-    call: Call, user: Any, socket_id: str | None, names: Iterable[str], token: str | None
-) -> HttpResponse:
+def _bare_token(call: Call, fields: Mapping[str, Any], names: Iterable[str]) -> HttpResponse:
     """What a vendor's SDK fetches by itself (Ably: authUrl): a token for the user's standing
-    channels, and for those that are named."""
+    channels, and for those that are named. A channel that is denied is not in it, and no more is
+    said: to a 403 the SDK would give up altogether."""
+    user, client_id = call.load_user(), _text(fields, "clientId")
+    if client_id is not None and client_id != call.realtime.user_id(user):
+        raise Denied("the SDK was given a clientId that is not the user's id")
     wanted = dict.fromkeys([*call.realtime.rules.standing(user), *names])
-    answer = call.realtime.authorize(user, socket_id, wanted, token)
-    if all("status" in one for one in answer["channels"].values()):
-        raise Denied("no channel is granted")
+    answer = _authorize(call, user, fields, wanted)
     if "token" not in answer:
+        if all("status" in one for one in answer["channels"].values()):
+            raise Denied("no channel is granted")
         raise Refusal(406, f"provider {call.realtime.provider.name} issues no tokens")
+    token = answer["token"]
+    if not isinstance(token, str):
+        return HttpResponse.json(token)
     headers = {"Content-Type": JWT, "Cache-Control": "no-store"}
-    return HttpResponse(200, answer["token"].encode(), headers)
+    return HttpResponse(200, token.encode(), headers)
 
 
 def _user_auth(call: Call) -> HttpResponse:
@@ -282,6 +306,7 @@ def _client(call: Call) -> HttpResponse:
 
 
 _CLIENT: Mapping[str, Endpoint] = {"GET": _client}
+_AUTH: Mapping[str, Endpoint] = {"GET": _auth, "POST": _auth}
 _ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
     "/auth": {"POST": _auth},
     "/user-auth": {"POST": _user_auth},
@@ -299,12 +324,18 @@ def _media_type(request: HttpRequest) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def _is_get(request: HttpRequest) -> bool:
+    return request.method in ("GET", "HEAD")
+
+
 def _is_form(request: HttpRequest) -> bool:
     return _media_type(request) in (FORM, "")
 
 
 def _fields(request: HttpRequest) -> Mapping[str, Any]:
-    """The members of the body, a form or a JSON object."""
+    """The members of the body, a form or a JSON object; of a GET, the query's."""
+    if _is_get(request):
+        return request.query
     try:
         if _is_form(request):
             pairs = parse_qsl(
@@ -332,6 +363,11 @@ def _names(fields: Mapping[str, Any], name: str) -> list[str] | None:
     values = fields.get(name)
     if values is None:
         return None
+    if isinstance(values, str):  # a form, or a query
+        try:
+            values = json.loads(values)
+        except (ValueError, RecursionError):
+            raise Refusal(400, f"{name} is no JSON list") from None
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise Refusal(400, f"{name} is no list of strings")
     if len(values) > MAX_CHANNELS:
