@@ -23,7 +23,8 @@ Better = Literal["lower", "higher"]
 class Result:
     """`ours` and `peer` in `unit`; `ratio` is ours/peer; `bar` is what the ratio is held to.
 
-    `details` are further lines for people (and further members of the JSON).
+    `details` are further lines for people (and further members of the JSON). `floor` is the member
+    of them that has to be at least so much, too: its name, and how much.
     """
 
     name: str
@@ -34,9 +35,12 @@ class Result:
     better: Better
     bar: float
     details: dict[str, Any] = field(default_factory=dict)
+    floor: tuple[str, float] | None = None
 
     @property
     def passed(self) -> bool:
+        if self.floor is not None and self.details[self.floor[0]] < self.floor[1]:
+            return False
         return self.ratio <= self.bar if self.better == "lower" else self.ratio >= self.bar
 
     def as_json(self) -> str:
@@ -56,9 +60,10 @@ class Result:
 
     def as_text(self) -> str:
         sign = "≤" if self.better == "lower" else "≥"
+        floor = "" if self.floor is None else f", {self.floor[0]} ≥ {self.floor[1]:,}"
         verdict = "meets the bar" if self.passed else "MISSES THE BAR"
         lines = [
-            f"{self.name}: {self.ratio:.3f} of the peer ({verdict}: {sign} {self.bar})",
+            f"{self.name}: {self.ratio:.3f} of the peer ({verdict}: {sign} {self.bar}{floor})",
             f"  ours  {self.ours:12.3f} {self.unit}",
             f"  peer  {self.peer:12.3f} {self.unit}",
         ]

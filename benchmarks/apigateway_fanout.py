@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_urlsafe
 from statistics import median
@@ -31,6 +32,7 @@ from realtime_kit.hosting.apigateway.sigv4 import Credentials
 REGION = "eu-west-1"
 OURS, PEER = 20_000, 1_000
 CONNECTIONS = 100
+POSTS_PER_SECOND = 10_000  # on one core: the account's quota, which then is what limits
 # What a role on Lambda has: a session token of some 700 characters.
 CREDENTIALS = Credentials("ASIAEXAMPLEEXAMPLE00", "s" * 40, "t" * 700)
 FRAME = (
@@ -145,12 +147,12 @@ def _against_boto3(url: str, cert: str, pairs: int) -> Result:
     posts.close()
     result.details.update(
         posts_per_second=round(1e6 / result.ours),
-        posts_per_second_bar=10_000,
+        posts_per_second_bar=POSTS_PER_SECOND,
         measured_per_second=round(median(rates)),
         p99_ms=round(median(latencies) * 1e3),
         cold_cpu_ms=round(cold * 1e3),
     )
-    return result
+    return replace(result, floor=("posts_per_second", POSTS_PER_SECOND))
 
 
 if __name__ == "__main__":
