@@ -244,7 +244,8 @@ class AblySettings(Section):
 
     `key`, `APP.KEYID:SECRET`, signs; what was signed by one of `old_keys` is still believed.
     `token_ttl` is seconds that a client's token lives, `script` the URL of ably-js for the browser
-    client. `public_*` is for browsers, where it differs. `timeout` is seconds.
+    client. `public_*` is for browsers, where it differs. `encryption_master_key` is 32 bytes in
+    base64. `timeout` is seconds, `max_message_size` the account's limit in bytes.
     """
 
     name = "ably"
@@ -261,6 +262,8 @@ class AblySettings(Section):
     public_port: Port | None = None
     public_tls: bool | None = None
     script: str = "https://cdn.ably.com/lib/ably.min-2.js"
+    encryption_master_key: MasterKey | None = None
+    max_message_size: int = Field(default=65_536, ge=1_024, le=262_144)
     timeout: Seconds = 3.0
 
     @property
@@ -284,7 +287,8 @@ class AwsSettings(Section):
     `authorization`, seconds to sign in or to subscribe to a channel that needs a proof.
 
     The functions together send no more than `share` of the account's `quota` of requests a second
-    and of its `burst`; each instance has its part of as many as `concurrency` says there may be.
+    and of its `burst`. Of that this function has `part`, divided equally among the instances of it
+    that there may be: `concurrency`.
     """
 
     name = "aws"
@@ -329,6 +333,7 @@ class AwsSettings(Section):
     quota: int = Field(default=10_000, ge=1)
     burst: int = Field(default=5_000, ge=1)
     share: float = Field(default=0.5, gt=0, le=1)
+    part: float = Field(default=1.0, gt=0, le=1)
     concurrency: int = Field(default=10, ge=1)
 
     @property

@@ -29,6 +29,7 @@ class Entry(NamedTuple):
 # Sorted by name; a test holds it to that.
 PROVIDERS: Mapping[str, Entry] = MappingProxyType(
     {
+        "ably": Entry("realtime_kit.providers.ably:AblyProvider", extra="ably"),
         "aws": Entry("realtime_kit.providers.aws:AwsProvider"),
         "local": Entry("realtime_kit.providers.local:LocalProvider"),
         "log": Entry("realtime_kit.providers.log:LogProvider"),

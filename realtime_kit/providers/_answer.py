@@ -23,14 +23,17 @@ _SIGNATURE = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def refusal(answer: Answer, provider: str, *, hint: str = "") -> ProviderError | None:
-    """The error that an answer's status means; None for 200 and 202.
+    """The error that an answer's status means; None for 200 and 202."""
+    return None if answer.status in (200, 202) else problem(answer, provider, hint=hint)
+
+
+def problem(answer: Answer, provider: str, *, hint: str = "") -> ProviderError:
+    """The error that an answer's status means, which is none of success.
 
     The text is the server's, cut, without signatures; `hint` follows where the server does not know
     the caller.
     """
     status = answer.status
-    if status in (200, 202):
-        return None
     text = _SIGNATURE.sub("…", answer.body[:2_000].decode("utf-8", "replace"))
     message = " ".join(text.split())[:400] or "refused without a reason"
     if status in (401, 403, 404) and hint:

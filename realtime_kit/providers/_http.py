@@ -235,7 +235,10 @@ class _Connection:
             body = response.read(None if response.length is not None else MAX_BODY + 1)
             if len(body) > MAX_BODY:
                 raise IncompleteRead(b"")
-            headers = {name.lower(): value for name, value in response.getheaders()}
+            headers: dict[str, str] = {}
+            for name, value in response.getheaders():
+                before = headers.get(field := name.lower())
+                headers[field] = value if before is None else f"{before}, {value}"
             return Answer(response.status, body, headers), not response.will_close
 
     def close(self) -> None:

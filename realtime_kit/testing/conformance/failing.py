@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from time import monotonic
 from typing import ClassVar
 
@@ -24,6 +25,7 @@ from realtime_kit.testing.faults import (
     FaultServer,
     Hang,
     Raw,
+    Received,
     Reset,
     unused_port,
 )
@@ -40,15 +42,19 @@ class ErrorSuite:
     """Faults of the network and of the vendor.
 
     Fixture `provider_at`: from a host and a port, a provider that posts there, in clear, and waits
-    `failing.TIMEOUT` for a whole answer. `accepted` is an answer that takes a single event.
+    `failing.TIMEOUT` for a whole answer. `accept` is overridden where what a vendor answers to
+    what it takes depends on the request.
     """
 
     covers: ClassVar[frozenset[Capability]] = frozenset()
-    accepted: ClassVar[Fault] = Answer()
+
+    def accept(self, received: Received) -> Answer:
+        """The vendor's answer to what it takes."""
+        return Answer()
 
     @pytest.fixture
     def vendor(self) -> Iterator[FaultServer]:
-        with FaultServer(default=self.accepted) as server:
+        with FaultServer(decide=self.accept) as server:
             yield server
 
     @pytest.fixture
@@ -56,6 +62,9 @@ class ErrorSuite:
         provider = provider_at(vendor.host, vendor.port)
         yield provider
         provider.close()
+
+    def _first_accepted(self, vendor: FaultServer, later: Answer) -> Callable[[Received], Answer]:
+        return lambda received: self.accept(received) if len(vendor.received) == 1 else later
 
     @pytest.mark.parametrize(
         "fault",
@@ -159,10 +168,10 @@ class ErrorSuite:
     def test_an_idle_connection_that_was_closed(
         self, vendor: FaultServer, faulty: Provider
     ) -> None:
-        assert isinstance(self.accepted, Answer)
-        vendor.script(Answer(self.accepted.status, self.accepted.body, close=True))
+        vendor.decide = lambda received: replace(self.accept(received), close=True)
         faulty.publish([EVENT])
         vendor.wait_closed()
+        vendor.decide = self.accept
         faulty.publish([EVENT])
         assert [request.connection for request in vendor.received] == [0, 1]
 
@@ -177,7 +186,7 @@ class ErrorSuite:
         """One event to so many channels that it takes several requests."""
         size = faulty.limits.channels_per_trigger
         event = Event(tuple(f"room-{n}" for n in range(3 * size)), "update", {}, id="e1")
-        vendor.script(self.accepted, Answer(503, b"busy"))
+        vendor.decide = self._first_accepted(vendor, Answer(503, b"busy"))
         with pytest.raises(PartiallySent) as caught:
             faulty.publish([event])
         error = caught.value
@@ -192,7 +201,7 @@ class ErrorSuite:
     def test_a_batch_that_is_refused_half_way(self, vendor: FaultServer, faulty: Provider) -> None:
         count = 2 * faulty.limits.events_per_batch
         events = [Event(("news",), "update", n, id=f"e{n}") for n in range(count)]
-        vendor.script(self.accepted, Answer(429, b"slower"))
+        vendor.decide = self._first_accepted(vendor, Answer(429, b"slower"))
         with pytest.raises(PartiallySent) as caught:
             faulty.publish(events)
         assert [e.id for e in caught.value.unsent] == [e.id for e in events[count // 2 :]]
