@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from realtime_kit.emulators.ably.access import Access
+from realtime_kit.emulators.ably.access import Access, Revocation
 from realtime_kit.emulators.ably.channel import Channel
 from realtime_kit.emulators.ably.errors import AblyError
 from realtime_kit.emulators.ably.limits import Limits
 from realtime_kit.emulators.ably.publishing import Published, publish
 from realtime_kit.emulators.ably.timers import Timers
 from realtime_kit.emulators.ably.tokens import Tokens
+from realtime_kit.emulators.ably.wire import Flag
 
 if TYPE_CHECKING:
     from realtime_kit.emulators.ably.connection import Connection
@@ -108,6 +109,7 @@ class App:
         access: Access,
         connection: Connection | None = None,
         message_id: str | None = None,
+        modes: Flag | None = None,
     ) -> Published:
         """See `publishing.publish`."""
         return publish(
@@ -117,6 +119,7 @@ class App:
             access=access,
             connection=connection,
             message_id=message_id,
+            modes=modes,
         )
 
     def namespace(self, base: str) -> Namespace:
@@ -141,6 +144,26 @@ class App:
         self.gone[connection.id] = None
         if len(self.gone) > _GONE:
             del self.gone[next(iter(self.gone))]
+
+    def revoked(self, revocation: Revocation) -> None:
+        """End connections of tokens that are void now, and prompt those whose will soon be."""
+        if revocation.applies_at_ms > self.now():
+            for connection in self._of(revocation):
+                connection.prompt()
+            self.timers.at(revocation.applies_at_ms, lambda: self._end_revoked(revocation))
+        else:
+            self._end_revoked(revocation)
+
+    def _end_revoked(self, revocation: Revocation) -> None:
+        for connection in self._of(revocation):
+            connection.disconnect(AblyError(40141, 401, "Token revoked"))
+
+    def _of(self, revocation: Revocation) -> list[Connection]:
+        return [
+            connection
+            for connection in self.connections.values()
+            if connection.socket is not None and revocation.matches(connection.access)
+        ]
 
     def publisher_of(self, connection_key: str) -> Connection:
         """Raises `AblyError` 40006 for a key that is unknown or of a connection that is gone."""

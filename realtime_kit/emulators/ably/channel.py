@@ -134,6 +134,11 @@ class Channel:
         ]
         return found if forwards else found[::-1]
 
+    def kept(self) -> deque[Entry]:
+        """All that is still known, oldest first. Not to be changed."""
+        self._prune()
+        return self.entries
+
     def _between(self, start: int | None, end: int | None, until: str | None) -> Iterator[Entry]:
         self._prune()
         for entry in self.entries:
@@ -155,13 +160,12 @@ class Channel:
 
     # --- who is present ---------------------------------------------------------------------
 
-    def set_presence(self, payloads: Sequence[Presence]) -> None:
-        """Apply events to the set of members."""
-        for event in payloads:
-            if event.action == LEAVE:
-                self.members.pop(event.key, None)
-            else:
-                self.members[event.key] = event
+    def set_presence(self, event: Presence) -> None:
+        """Apply an event to the set of members."""
+        if event.action == LEAVE:
+            self.members.pop(event.key, None)
+        else:
+            self.members[event.key] = event
 
     def present(
         self, *, client_id: str | None = None, connection_id: str | None = None
@@ -173,6 +177,9 @@ class Channel:
             if client_id in (None, member.client_id)
             and connection_id in (None, member.connection_id)
         ]
+
+    def now(self) -> int:
+        return self._timers.clock()
 
     # --- how many ---------------------------------------------------------------------------
 
@@ -199,6 +206,13 @@ class Channel:
             "objectPublishers": having(Flag.OBJECT_PUBLISH),
             "objectSubscribers": having(Flag.OBJECT_SUBSCRIBE),
         }
+
+    def tell_occupancy(self) -> None:
+        """Somebody came or went: tell those who want to know."""
+        if any("occupancy" in attachment.params for attachment in self.attachments.values()):
+            metrics = self.metrics()
+            for attachment in tuple(self.attachments.values()):
+                attachment.tell_occupancy(metrics)
 
 
 def _as_present(member: Presence) -> Presence:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of an app. `inbound_rate`: messages a second that one connection may publish, over
-    a window of `rate_window`; None: as many as it likes."""
+    """The limits of an app. `inbound_rate`: messages a second that one connection may publish,
+    `inbound_burst` at once; None: as many as it likes."""
 
     message_size: int = 65_536
     frame_size: int = 524_288
     inbound_rate: int | None = 50
-    rate_window: int = 10_000
+    inbound_burst: int = 200
     channels_per_connection: int = 200
     presence_members: int = 250
     channel_name: int = 2_048

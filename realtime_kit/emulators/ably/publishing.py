@@ -16,7 +16,7 @@ from realtime_kit.emulators.ably.errors import AblyError
 from realtime_kit.emulators.ably.messages import Message, Payload, read_message
 from realtime_kit.emulators.ably.names import parse_name
 from realtime_kit.emulators.ably.serials import message_serial
-from realtime_kit.emulators.ably.wire import Action
+from realtime_kit.emulators.ably.wire import Action, Flag
 
 if TYPE_CHECKING:
     from realtime_kit.emulators.ably.app import App
@@ -40,14 +40,22 @@ def publish(
     access: Access,
     connection: Connection | None = None,
     message_id: str | None = None,
+    modes: Flag | None = None,
 ) -> Published:
     """Publish messages as they came over the wire, all or none.
 
     `connection` is set when they came over it; `message_id` is then its id and serial, for messages
-    that bring none. Raises `AblyError`: 40160, 40009, 40012, 40006, 40031 and those of reading.
+    that bring none; `modes` are those of its attachment. Raises `AblyError`: 40160, 40165, 40009,
+    40012, 40006, 40031 and those of reading.
     """
     base = parse_name(channel_name).base
     require(access, "publish", base)
+    if modes is not None and not modes & Flag.PUBLISH:
+        raise AblyError(
+            40165,
+            401,
+            "Unable to publish a message as client did not request the PUBLISH mode when attaching",
+        )
     messages = [read_message(raw) for raw in raws]
     check_size(messages, app.limits.message_size)
     channel = app.channel(base)
