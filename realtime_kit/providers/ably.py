@@ -106,6 +106,11 @@ class AblyProvider(AblyAuthorization):
             receipts = [_with_info(receipt, counts[receipt.channel]) for receipt in receipts]
         return receipts
 
+    def is_socket_id(self, text: str) -> bool:
+        from realtime_kit.providers._ably_messages import read_sender
+
+        return read_sender(text) is not None
+
     def validate(self, event: Event) -> str:
         text: str = self._compose(event)["data"]
         return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from realtime_kit.webhooks import WebhookEvent
 
 if TYPE_CHECKING:
     from realtime_kit.settings import RealtimeSettings
+
+SOCKET_ID = re.compile(r"[0-9]+\.[0-9]+")
 
 
 class Capability(StrEnum):
@@ -108,6 +111,13 @@ class Provider(ABC):
         """The event's data as the text that travels. Raises what `publish` would raise of the event
         and of the settings that it needs, without sending anything."""
         return check(event, self.limits)
+
+    def is_socket_id(self, text: str) -> bool:
+        """Whether `text`, which a browser sent, can be the socket id of a connection, to exclude.
+
+        Here: two numbers joined by a dot, as in the Pusher protocol.
+        """
+        return SOCKET_ID.fullmatch(text) is not None
 
     def authorize(self, request: AuthRequest) -> AuthAnswer:
         """Prove the grants to the client. No network, no vendor import.

@@ -28,7 +28,7 @@ from realtime_kit.protocol import signing
 from realtime_kit.protocol.signing import Key
 from realtime_kit.providers._answer import Answer, refusal
 from realtime_kit.providers.base import ChannelInfo
-from realtime_kit.providers.channels_protocol import ChannelsProtocolProvider, is_socket_id
+from realtime_kit.providers.channels_protocol import ChannelsProtocolProvider
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
     def validate(self, event: Event) -> str:
         if isinstance(event.data, Mapping) and RESERVED in event.data:
             raise InvalidEvent(f"the member {RESERVED!r} of an event's data is realtime-kit's own")
-        if event.exclude is not None and not is_socket_id(event.exclude):
+        if event.exclude is not None and not self.is_socket_id(event.exclude):
             raise InvalidEvent(
                 f"exclude={event.exclude!r} is not a socket id: two numbers joined by a dot"
             )

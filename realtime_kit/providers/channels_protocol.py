@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import re
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +29,7 @@ from realtime_kit.errors import (
 from realtime_kit.events import Limits
 from realtime_kit.protocol import signing
 from realtime_kit.protocol.signing import Key
-from realtime_kit.providers.base import AuthAnswer, AuthRequest, Provider
+from realtime_kit.providers.base import SOCKET_ID, AuthAnswer, AuthRequest, Provider
 from realtime_kit.webhooks import WebhookEvent, WebhookKind
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from realtime_kit.settings import SigningKey
 
 WEBHOOK_WINDOW = 300.0  # seconds, as in the vendor's own SDKs
-_SOCKET_ID = re.compile(r"[0-9]+\.[0-9]+")
 # `json.dumps` with its defaults, like the official SDK: the same input gives the same bytes. Made
 # once, because `dumps` makes an encoder for each call that is not all defaults.
 _encode = json.JSONEncoder(allow_nan=False).encode
@@ -160,14 +158,9 @@ class ChannelsProtocolProvider(Provider):
 def check_socket_id(socket_id: str | None) -> str:
     """Return it, or raise `AuthError`. What is signed is joined by colons: a socket id of another
     form could make the signature one for something else."""
-    if socket_id is None or not _SOCKET_ID.fullmatch(socket_id):
+    if socket_id is None or not SOCKET_ID.fullmatch(socket_id):
         raise AuthError(f"{socket_id!r} is not a socket id: two numbers joined by a dot")
     return socket_id
-
-
-def is_socket_id(text: str) -> bool:
-    """Whether `text` can be the socket id of a connection: two numbers joined by a dot."""
-    return _SOCKET_ID.fullmatch(text) is not None
 
 
 def socket_config(

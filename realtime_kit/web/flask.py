@@ -15,7 +15,6 @@ from realtime_kit.errors import (
 )
 from realtime_kit.events import Event, Receipt
 from realtime_kit.providers.base import ChannelInfo, Provider
-from realtime_kit.providers.channels_protocol import is_socket_id
 from realtime_kit.realtime import Channels, Converters, OnError, Realtime, UserId
 from realtime_kit.settings import RealtimeSettings
 from realtime_kit.web import endpoints
@@ -141,7 +140,8 @@ class FlaskRealtime:
         """The id of the connection that the request's page has (header `X-Socket-ID`), if any."""
         given = request.headers.get("X-Socket-ID") if has_request_context() else None
         # It comes from a browser: what cannot be one must not fail the view.
-        return given if given is not None and is_socket_id(given) else None
+        known = given is not None and self.realtime.provider.is_socket_id(given)
+        return given if known else None
 
     def trigger(
         self,
