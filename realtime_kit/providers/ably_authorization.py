@@ -21,14 +21,7 @@ from realtime_kit.errors import AuthError, ConfigurationError, PayloadTooLarge, 
 from realtime_kit.protocol.signing import Key
 from realtime_kit.providers import ably_tokens
 from realtime_kit.providers.ably_names import ably_name, logical_name
-from realtime_kit.providers.base import (
-    AuthAnswer,
-    AuthRequest,
-    Capability,
-    Provider,
-    Token,
-    TokenForm,
-)
+from realtime_kit.providers.base import AuthAnswer, AuthRequest, Provider, Token, TokenForm
 from realtime_kit.settings import AblySettings
 
 _PUBLIC: ably_tokens.Capability = {"public:*": ("subscribe",)}
@@ -55,11 +48,8 @@ class AblyAuthorization(Provider):
         held = ably_tokens.read_jwt(token, self.keys)
         if held is None or held.client_id != user_id:
             return ()  # another user's: their channels are nothing to this one
-        return [
-            logical_name(name)
-            for name in held.channels
-            if name.startswith(("private:", "presence:"))
-        ]
+        guarded = ("private:", "presence:")
+        return [logical_name(name) for name in held.channels if name.startswith(guarded)]
 
     def authorize(self, request: AuthRequest) -> AuthAnswer:
         """One token for all grants, which any connection may use: the socket id has no part in it.
@@ -89,8 +79,6 @@ class AblyAuthorization(Provider):
 
     def _refusal(self, grant: Grant, client_id: str | None) -> str | None:
         """Why Ably cannot express a grant; None if it can."""
-        if kind_of(grant.channel).is_encrypted and Capability.ENCRYPTED not in self.capabilities:
-            return f"provider {self.name!r} has no encrypted channels"
         if grant.member is None or grant.member.id == client_id:
             return None
         return _GUEST if client_id is None else _ALIAS
@@ -104,11 +92,8 @@ class AblyAuthorization(Provider):
     ) -> Token:
         """With what everybody may: public channels, and each user the user's own."""
         own = {} if client_id is None else {ably_name(user_channel(client_id)): ("subscribe",)}
-        capability, key, ttl = (
-            {**_PUBLIC, **own, **capability},
-            self.keys[0],
-            self.settings.token_ttl,
-        )
+        capability = {**_PUBLIC, **own, **capability}
+        key, ttl = self.keys[0], self.settings.token_ttl
         if form == "token_request":
             return ably_tokens.make_request(
                 key,

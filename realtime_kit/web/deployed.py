@@ -79,12 +79,13 @@ class _Deployed(Realtime):
         return RealtimeSettings(environ=self._secrets.environment())
 
     def _make_provider(self) -> Provider:
+        provider, secret = super()._make_provider(), self._secrets.secret
+        if secret is None:
+            return provider
+        from realtime_kit.hosting.apigateway.secrets import SecretKeys
         from realtime_kit.providers.channels_protocol import ChannelsProtocolProvider
 
-        provider, secret = super()._make_provider(), self._secrets.secret
-        if secret is not None and isinstance(provider, ChannelsProtocolProvider):
-            from realtime_kit.hosting.apigateway.secrets import SecretKeys
-
+        if isinstance(provider, ChannelsProtocolProvider):
             provider.keys = SecretKeys(secret, KEYS)
         return provider
 
