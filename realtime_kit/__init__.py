@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Unsupported,
     )
     from realtime_kit.events import Event, Receipt
+    from realtime_kit.history.base import History, Position
     from realtime_kit.providers.base import ChannelInfo
     from realtime_kit.realtime import Realtime
     from realtime_kit.settings import RealtimeSettings
@@ -41,11 +42,13 @@ __all__ = [
     "Event",
     "Expired",
     "Grant",
+    "History",
     "InvalidChannel",
     "InvalidEvent",
     "Member",
     "PartiallySent",
     "PayloadTooLarge",
+    "Position",
     "ProviderError",
     "ProviderUnavailable",
     "RateLimited",
@@ -67,7 +70,9 @@ _ELSEWHERE = {
     "Converter": "channels",
     "Event": "events",
     "Grant": "authorization",
+    "History": "history.base",
     "Member": "authorization",
+    "Position": "history.base",
     "Realtime": "realtime",
     "RealtimeSettings": "settings",
     "Receipt": "events",

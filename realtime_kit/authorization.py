@@ -175,6 +175,11 @@ class Rules:
         return iter(self._channel)
 
     @property
+    def keeps_history(self) -> bool:
+        """Whether a rule says that its channels' events are retained."""
+        return any(rule.options.get("history") for rule in self._channel)
+
+    @property
     def has_sign_in(self) -> bool:
         return self._sign_in is not None
 

@@ -38,6 +38,8 @@ from realtime_kit.providers.base import (
 from realtime_kit.webhooks import WebhookEvent, WebhookKind
 
 if TYPE_CHECKING:
+    from realtime_kit.history import History
+    from realtime_kit.recording import Recorder
     from realtime_kit.settings import RealtimeSettings
 
 OnError = Literal["raise", "log"]
@@ -92,6 +94,7 @@ class Realtime:
         """Start anew in this process: a lock, a thread and sockets do not survive a fork."""
         self._lock = threading.RLock()
         self._worker = Worker()
+        self._recorder: Recorder | None = None
         self._provider = self._choice if isinstance(self._choice, Provider) else None
 
     @property
@@ -126,6 +129,18 @@ class Realtime:
         settings.check_credentials(provider=name, development=self.in_development())
         return load(name).from_settings(settings)
 
+    @property
+    def recorder(self) -> Recorder:
+        """What numbers the events of channels with history, and reads them again."""
+        if self._recorder is None:
+            from realtime_kit.recording import Recorder
+
+            with self._lock:
+                if self._recorder is None:
+                    self._recorder = Recorder(self.rules, self.settings)
+                return self._recorder
+        return self._recorder
+
     def in_development(self) -> bool | None:
         """Whether this is known to be development, or known not to be; None: not known."""
         return None
@@ -133,13 +148,25 @@ class Realtime:
     # --- what the application declares ------------------------------------------------------
 
     def channel_rule(
-        self, pattern: str, *, guests: bool = False, **options: Any
+        self,
+        pattern: str,
+        *,
+        guests: bool = False,
+        history: History | str | Literal[False] | None = None,
     ) -> Callable[[R], R]:
         """Register who may subscribe to the channels of `pattern`: `rule(user, **variables)`.
 
         It returns True or `Grant(publish=True)`; on presence channels `Member(id, info)` or
         `Grant(member)`; and False or None to deny. `guests` lets it be asked for nobody (None).
+        `history` is how much is retained of these channels, as `History(500, timedelta(hours=2))`
+        or `"500/2h"`; False: nothing; None: as the settings say. On a public channel, which nobody
+        is asked about, that is all that a rule is for.
         """
+        options: dict[str, Any] = {}
+        if history is not None:
+            from realtime_kit.history.base import policy
+
+            options["history"] = policy(history, f"history of {pattern!r}") if history else None
         return lambda rule: self.rules.add_channel(pattern, rule, guests=guests, **options)
 
     def trigger_rule(
@@ -261,6 +288,8 @@ class Realtime:
         self, events: Sequence[Event], info: tuple[str, ...], policy: OnError
     ) -> list[Receipt]:
         try:
+            if self.rules.keeps_history or self.settings.history.default:
+                return self.recorder.publish(self.provider, events, info)
             return self.provider.publish(events, info=info)
         except ProviderError as error:
             if policy == "raise":

@@ -46,6 +46,7 @@ from realtime_kit.errors import ConfigurationError
 DEVELOPMENT_APP_ID = "1"
 DEVELOPMENT_KEY = "app-key"
 DEVELOPMENT_SECRET = "app-secret"  # noqa: S105 - published on purpose, and refused outside development
+DEVELOPMENT_ABLY_KEY = "local0.dev:secret"
 
 _ABLY_KEY = re.compile(r"[\w-]+\.[\w-]+:[\w+/=-]+", re.ASCII)
 
@@ -60,7 +61,8 @@ class SigningKey:
     @property
     def is_published(self) -> bool:
         """Whether this is the development pair that everybody knows."""
-        return self.key == DEVELOPMENT_KEY and self.secret.get_secret_value() == DEVELOPMENT_SECRET
+        pair = f"{self.key}:{self.secret.get_secret_value()}"
+        return pair in (f"{DEVELOPMENT_KEY}:{DEVELOPMENT_SECRET}", DEVELOPMENT_ABLY_KEY)
 
 
 def parse_key(value: object) -> SigningKey:
@@ -272,6 +274,11 @@ class AblySettings(Section):
         key = self.require().key
         return (parse_key(key), *self.old_keys)
 
+    @property
+    def hosts(self) -> tuple[str | None, ...]:
+        """Where it is reached, as far as that is set."""
+        return (self.endpoint, self.public_endpoint)
+
 
 class AwsSettings(Section):
     """The deployment in one's own AWS account.
@@ -364,6 +371,17 @@ class ServerSettings(Section):
     webhook: str | None = None
 
 
+class HistorySettings(Section):
+    """The event log. `default` is how much is retained of channels whose rules do not say: none, or
+    LAST/AGE, such as `100/120s`. `url` is where: `memory:`, or a database as SQLAlchemy names it.
+    """
+
+    name = "history"
+
+    default: str | None = None
+    url: SecretStr = SecretStr("memory:")
+
+
 class RealtimeSettings(BaseSettings):
     """All settings. `RealtimeSettings()` reads the process environment and `.env`; with
     `environ=` that mapping alone is read. Raises `ConfigurationError`, never with a value in it.
@@ -387,6 +405,7 @@ class RealtimeSettings(BaseSettings):
     aws: AwsSettings
     web: WebSettings
     server: ServerSettings
+    history: HistorySettings
 
     def __init__(self, *, environ: Mapping[str, Any] | None = None, **values: Any) -> None:
         problem = None
@@ -454,8 +473,10 @@ class RealtimeSettings(BaseSettings):
         Raises `ConfigurationError`.
         """
         name = provider or self.provider_name
-        sections: dict[str, LocalSettings | PusherSettings | AwsSettings]
+        sections: dict[str, LocalSettings | PusherSettings | AwsSettings | AblySettings]
         sections = {"local": self.local, "pusher": self.pusher, "aws": self.aws}
+        if self.ably.key is not None:
+            sections["ably"] = self.ably
         section = sections.get(name)
         if section is None or not any(pair.is_published for pair in section.keys):
             return
@@ -469,14 +490,18 @@ class RealtimeSettings(BaseSettings):
             far = [host for host in hosts if host and not is_loopback(host)]
             where = f"on {far[0]}, which others can reach" if far else None
         if where:
-            raise published_keys_refused(where, env_name(name, "keys"))
+            raise published_keys_refused(where, name)
 
 
-def published_keys_refused(where: str, setting: str) -> ConfigurationError:
+def published_keys_refused(where: str, provider: str) -> ConfigurationError:
     """The error for the published development credentials at a place where they are no secret."""
+    pair = f"{DEVELOPMENT_APP_ID}:{DEVELOPMENT_KEY}:{DEVELOPMENT_SECRET}"
+    given, setting, form = pair, env_name(provider, "keys"), "KEY:SECRET"
+    if provider == "ably":
+        given, setting, form = DEVELOPMENT_ABLY_KEY, env_name(provider, "key"), "APP.KEYID:SECRET"
     return ConfigurationError(
-        f"the development credentials {DEVELOPMENT_APP_ID}:{DEVELOPMENT_KEY}:{DEVELOPMENT_SECRET} "
-        f"are published and refused {where}: set {setting} to a KEY:SECRET of your own"
+        f"the development credentials {given} are published and refused {where}: set {setting} to "
+        f"a {form} of your own"
     )
 
 
