@@ -96,7 +96,7 @@ class AblyProvider(AblyAuthorization):
                 raise self._partial(error, receipts, parts, later) from error
             receipts += sent.receipts
             if sent.refused:
-                # The worst of them: what may have been sent nevertheless is not to be called unsent.
+                # The worst of them: what may have been sent all the same must not be called unsent.
                 why = max((error for _, error in sent.refused), key=lambda error: error.maybe_sent)
                 if not receipts and (len(requests) == 1 or not why.maybe_sent):
                     raise why

@@ -34,7 +34,7 @@ _LIFECYCLE = {
     "channel.closed": WebhookKind.CHANNEL_VACATED,
 }
 # By number over JSON, by name in what older rules sent (specification, TP2).
-_PRESENCE = {
+_PRESENCE: Mapping[object, WebhookKind] = {
     2: WebhookKind.MEMBER_ADDED,
     "enter": WebhookKind.MEMBER_ADDED,
     3: WebhookKind.MEMBER_REMOVED,
@@ -122,7 +122,9 @@ def _normalise(item: Mapping[str, Any], newest: float) -> Iterator[WebhookEvent]
                 yield event(**_message(message))
         case "channel.presence":
             for member in _objects(data, "presence"):
-                kind = _PRESENCE.get(member.get("action", ""), WebhookKind.UNKNOWN)
+                action = member.get("action")
+                known = _PRESENCE if isinstance(action, int | str) else {}
+                kind = known.get(action, WebhookKind.UNKNOWN)
                 yield event(kind, member, user_id=_text(member.get("clientId")))
         case "channel.lifecycle":
             yield event(_LIFECYCLE.get(str(item.get("name")), WebhookKind.UNKNOWN), item)

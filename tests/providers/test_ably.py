@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr
@@ -12,7 +11,7 @@ from realtime_kit.providers.ably import AblyProvider
 from realtime_kit.settings import AblySettings, is_loopback
 from realtime_kit.testing import conformance
 from realtime_kit.testing.conformance import TIMEOUT
-from realtime_kit.testing.faults import Answer, FaultServer, Received
+from realtime_kit.testing.faults import Answer, Received
 
 KEY = "local0.dev:secret-of-ably"
 
