@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from random import Random
 
 from realtime_kit.emulators.ably.app import App, Key, Namespace
+from realtime_kit.emulators.ably.errors import AblyError
 from realtime_kit.emulators.ably.limits import Limits
 from realtime_kit.emulators.ably.timers import Clock, Timers
 
@@ -39,8 +40,12 @@ class World:
         return app
 
     def remove_app(self, id: str) -> App | None:
-        """It is gone, its connections with it: end them."""
-        return self.apps.pop(id, None)
+        """It is gone, and its connections are told so."""
+        app = self.apps.pop(id, None)
+        if app is not None:
+            for connection in list(app.connections.values()):
+                connection.fail(AblyError(40400, 404, "The app was deleted"))
+        return app
 
     def now(self) -> int:
         return self.timers.clock()
