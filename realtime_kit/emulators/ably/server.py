@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from random import Random, SystemRandom
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from realtime_kit.errors import ConfigurationError, missing_extra
 
@@ -214,7 +214,7 @@ class AblyEmulator:
             timeout=CLOSE_SECONDS, max_msg_size=_MAX_BODY, compress=False
         )
         await websocket.prepare(request)
-        transport = cast(asyncio.Transport | None, request.transport)
+        transport = request.transport
         if transport is not None:  # the client is still there
             client = ClientSocket(
                 self.world, websocket, transport, params, self.faults, self._write
