@@ -23,6 +23,7 @@ from realtime_kit.web.users import authorizer_user, jwt_user
 
 KEY, SECRET = "key-of-the-app", "secret-of-the-app"
 LOGIN = "the secret with which the login signs"
+ABLY_SECRET = "a-secret-of-thirty-two-characters"
 GATEWAYS = [
     "rest_api",
     "rest_api_base_path",
@@ -60,6 +61,19 @@ def test_every_gateway_gets_a_proof_that_the_sdk_agrees_with(app, document, name
     proof = json.loads(answer["body"])
     assert json.loads(proof["channel_data"]) == {"user_id": "7", "user_info": {"name": "Ann"}}
     assert sdk_agrees(proof)
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_every_gateway_gets_a_token_of_ably(app, document, name):
+    key = f"abcdef.key:{ABLY_SECRET}"
+    environ = {"REALTIME_PROVIDER": "ably", "REALTIME_ABLY__KEY": key}
+    on_ably = Realtime(settings=RealtimeSettings(environ=environ))
+    on_ably.rules = app.rules
+    handler = http_handler(on_ably, ann)
+    proof = json.loads(handler(document(name), None)["body"])
+    assert json.loads(proof["channel_data"]) == {"user_id": "7", "user_info": {"name": "Ann"}}
+    claims = jwt.decode(proof["token"], ABLY_SECRET, ["HS256"])
+    assert "presence:room-lobby" in json.loads(claims["x-ably-capability"])
 
 
 @pytest.mark.parametrize("name", AUTHORIZED)

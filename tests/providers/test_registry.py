@@ -15,6 +15,7 @@ from realtime_kit.providers.null import NullProvider
 from realtime_kit.settings import RealtimeSettings
 
 SETTINGS = {
+    "ABLY_API_KEY": "abcdef.key:secret",
     "PUSHER_URL": "http://key:secret@127.0.0.1:6001/apps/1",
     "REALTIME_AWS__KEYS": "key:secret",
     "REALTIME_AWS__SOCKET": "wss://socket.example/dev",
@@ -69,10 +70,10 @@ def test_a_missing_extra_is_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NOT_FOR_SIGNING = ["pusher", "requests", "aiohttp", "flask", "nacl", "http.client", "boto3"]
-NOT_FOR_SIGNING += ["realtime_kit.hosting"]
+NOT_FOR_SIGNING += ["realtime_kit.hosting", "ably", "httpx", "jwt"]
 
 
-@pytest.mark.parametrize("name", ["aws", "local", "pusher"])
+@pytest.mark.parametrize("name", ["ably", "aws", "local", "pusher"])
 def test_signing_loads_no_vendor_and_no_http_client(name: str) -> None:
     code = f"""
 import sys
