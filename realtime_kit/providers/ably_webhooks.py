@@ -122,10 +122,7 @@ def _normalise(item: Mapping[str, Any], newest: float) -> Iterator[WebhookEvent]
                 yield event(**_message(message))
         case "channel.presence":
             for member in _objects(data, "presence"):
-                action = member.get("action")
-                known = _PRESENCE if isinstance(action, int | str) else {}
-                kind = known.get(action, WebhookKind.UNKNOWN)
-                yield event(kind, member, user_id=_text(member.get("clientId")))
+                yield event(_change(member), member, user_id=_text(member.get("clientId")))
         case "channel.lifecycle":
             yield event(_LIFECYCLE.get(str(item.get("name")), WebhookKind.UNKNOWN), item)
         case "channel.occupancy":
@@ -134,6 +131,12 @@ def _normalise(item: Mapping[str, Any], newest: float) -> Iterator[WebhookEvent]
             yield event(known, item, count=count)
         case _:
             yield event(WebhookKind.UNKNOWN, item)
+
+
+def _change(member: Mapping[str, Any]) -> WebhookKind:
+    action = member.get("action")
+    known = isinstance(action, int | str)
+    return _PRESENCE.get(action, WebhookKind.UNKNOWN) if known else WebhookKind.UNKNOWN
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def signed(body: object, key: str = "aBCdEf.kEy-1", secret: str | None = None) -
     return {"X-Ably-Key": key, "X-Ably-Signature": signature, "X-Ably-Version": "1.2"}, raw
 
 
-def item(source: str, name: str, **data: Any) -> dict[str, Any]:
+def item(source: str, name: str, /, **data: Any) -> dict[str, Any]:
     return {
         "webhookId": "ABcDEf",
         "source": source,
