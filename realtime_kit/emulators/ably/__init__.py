@@ -7,13 +7,14 @@ with running(AblyEmulator()) as emulator:
 from __future__ import annotations
 
 # isort: off
-from realtime_kit.emulators.ably.server import DEFAULT_KEY, AblyEmulator  # says what is missing
+from realtime_kit.emulators.ably.server import AblyEmulator  # says what is missing
 
 # isort: on
 from realtime_kit.emulators.ably.app import Key, Namespace
 from realtime_kit.emulators.ably.errors import AblyError
 from realtime_kit.emulators.ably.faults import Faults, Rule
 from realtime_kit.emulators.ably.limits import Limits
+from realtime_kit.emulators.ably.options import DEFAULT_KEY, options_for
 from realtime_kit.emulators.log import Entry, Log
 from realtime_kit.hosting.local.serving import run, running
 
@@ -28,6 +29,7 @@ __all__ = [
     "Log",
     "Namespace",
     "Rule",
+    "options_for",
     "run",
     "running",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from realtime_kit.emulators.ably import provisioning, rest_batch, rest_channels
 from realtime_kit.emulators.ably.auth import key_named, optional_rest
@@ -38,7 +39,8 @@ def handle(world: World, request: Request) -> Response:
         response = answer if isinstance(answer, Response) else call.respond(answer)
     except AblyError as error:
         response = call.refuse(error)
-    return Response(response.status, (*response.headers, *_CORS), response.body)
+    body = b"" if request.method == "HEAD" else response.body
+    return Response(response.status, (*response.headers, *_CORS), body)
 
 
 def _preflight(request: Request) -> Response:
@@ -61,7 +63,8 @@ def _route(call: Call) -> _Endpoint:
         "*" if index == names.get(call.segments[0]) else segment
         for index, segment in enumerate(call.segments)
     )
-    endpoint = _ROUTES.get((call.request.method, *pattern))
+    method = "GET" if call.request.method == "HEAD" else call.request.method
+    endpoint = _ROUTES.get((method, *pattern))
     if endpoint is None:
         raise AblyError(40400, 404, f"Could not find path: {call.request.path[:200]}")
     return endpoint
@@ -92,8 +95,14 @@ def _revoke_tokens(call: Call) -> Answer:
 
 
 def _create_app(call: Call) -> Answer:
-    """POST /apps, of Ably's sandbox"""
-    return Answer(provisioning.create_app(call.world, call.fields()), 201)
+    """POST /apps, of Ably's sandbox, and where clients are to connect"""
+    host = urlsplit(f"//{call.request.headers.get('host', 'localhost')}")
+    reach = {
+        "endpoint": host.hostname,
+        "port": host.port or (443 if call.request.secure else 80),
+        "tls": call.request.secure,
+    }
+    return Answer({**provisioning.create_app(call.world, call.fields()), **reach}, 201)
 
 
 def _delete_app(call: Call) -> Answer:

@@ -35,13 +35,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`path` and `query` as they came, percent-encoded; names of `headers` in lower case."""
+    """`path` and `query` as they came, percent-encoded; names of `headers` in lower case. `secure`:
+    did it come over TLS."""
 
     method: str
     path: str
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

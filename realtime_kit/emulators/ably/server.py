@@ -30,6 +30,7 @@ from realtime_kit.emulators.ably.client_socket import CLOSE_SECONDS, ClientSocke
 from realtime_kit.emulators.ably.errors import AblyError
 from realtime_kit.emulators.ably.faults import Faults
 from realtime_kit.emulators.ably.limits import Limits
+from realtime_kit.emulators.ably.options import DEFAULT_KEY
 from realtime_kit.emulators.ably.rest_http import Call
 from realtime_kit.emulators.ably.world import World
 from realtime_kit.emulators.log import Entry, Log
@@ -37,7 +38,6 @@ from realtime_kit.settings import is_loopback
 
 T = TypeVar("T")
 
-DEFAULT_KEY = "local0.dev:secret"
 _MAX_BODY = 4 * 1024 * 1024
 _STOP_SECONDS = 3.0
 _GOING_AWAY = AblyError(80003, 503, "The emulator is stopping")
@@ -246,7 +246,7 @@ class AblyEmulator:
 
 def _pure(request: web.BaseRequest, path: str, query: str, body: bytes) -> rest.Request:
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return rest.Request(request.method, path, query, headers, body)
+    return rest.Request(request.method, path, query, headers, body, secure=request.secure)
 
 
 def _request_factory(loop: asyncio.AbstractEventLoop) -> Any:
