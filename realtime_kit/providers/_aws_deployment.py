@@ -63,9 +63,7 @@ def open_host(
 
 
 def _transport(settings: AwsSettings, credentials: CredentialSource) -> Transport:
-    endpoint, region = _endpoint(settings), str(settings.region)
-    part = settings.share / settings.concurrency
-    bucket = TokenBucket(settings.quota * part, max(1.0, settings.burst * part))
+    endpoint, region, bucket = _endpoint(settings), str(settings.region), bucket_of(settings)
     if settings.transport == "boto3":
         from realtime_kit.hosting.apigateway.boto3_transport import Boto3Transport
 
@@ -73,6 +71,12 @@ def _transport(settings: AwsSettings, credentials: CredentialSource) -> Transpor
         transport.open()  # while a function starts, it has more CPU than later
         return transport
     return Posts(endpoint, region=region, credentials=credentials, bucket=bucket)
+
+
+def bucket_of(settings: AwsSettings) -> TokenBucket:
+    """What one instance of a function may ask of API Gateway."""
+    part = settings.share * settings.part / settings.concurrency
+    return TokenBucket(settings.quota * part, max(1.0, settings.burst * part))
 
 
 class _Service(NamedTuple):

@@ -102,7 +102,7 @@ class ChannelsProtocolProvider(Provider):
     def client_config(self) -> Mapping[str, Any]:
         if self._socket is None:
             return super().client_config()
-        return {"transports": ["socket"], "socket": dict(self._socket)}
+        return {"transports": ["socket"], "socket": {**self._socket, "key": self.keys[0].key}}
 
     # --- webhooks ---------------------------------------------------------------------------
 

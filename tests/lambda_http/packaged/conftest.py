@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,16 +66,40 @@ class Package:
             if resource["Type"] == kind
         }
 
+    def allowed(self, function: str) -> dict[str, list[Any]]:
+        """What a function's role allows: the resources, by action."""
+        (found,) = [
+            one
+            for one in self.of_type("AWS::Lambda::Function").values()
+            if one["Handler"] == f"lambdas/{function}.handler"
+        ]
+        role = self.of_type("AWS::IAM::Role")[found["Role"]["Fn::GetAtt"][0]]
+        allowed: dict[str, list[Any]] = {}
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                assert statement["Effect"] == "Allow"
+                assert statement["Resource"] != "*"
+                actions = statement["Action"]
+                for action in [actions] if isinstance(actions, str) else actions:
+                    assert "*" not in action
+                    allowed.setdefault(action, []).append(statement["Resource"])
+        return allowed
+
 
 def run_osls(
-    folder: Path, checkout: Path, *arguments: str, python: str = sys.executable, fails: bool = False
+    folder: Path,
+    checkout: Path,
+    *arguments: str,
+    python: str = sys.executable,
+    aws: Mapping[str, str] | None = None,
+    fails: bool = False,
 ) -> str:
-    """Run osls without any AWS credentials; return what it printed."""
+    """Run osls, without any AWS credentials but `aws`; return what it printed."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     nowhere = str(folder / "no-such-file")
     environ |= {"AWS_SHARED_CREDENTIALS_FILE": nowhere, "AWS_CONFIG_FILE": nowhere}
     environ |= {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off"}
-    environ |= {"PYTHON": python, "CI": "true"}
+    environ |= {"PYTHON": python, "CI": "true", **(aws or {})}
     osls = checkout / "node_modules" / "osls" / "bin" / "serverless.js"
     done = subprocess.run(
         ["node", str(osls), *arguments],
@@ -144,6 +168,55 @@ def ably(clone: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The package over Ably for the other processor, made once."""
     other = {"arm64": "x86_64", "x86_64": "arm64"}[ARCHITECTURE]
     return make_package(clone, checkout, tmp_path_factory.mktemp("ably"), "ably", other)
+
+
+class ParameterStore(ThreadingHTTPServer):
+    """Systems Manager's GetParameter, with one parameter: the object `values`."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _GetParameter)
+        self.asked: list[dict[str, object]] = []
+        self.values: dict[str, str] = {}
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """For a function that is to find it, with credentials to sign with."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server_port}",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "nobody",
+        }
+
+
+class _GetParameter(BaseHTTPRequestHandler):
+    server: ParameterStore
+
+    def do_POST(self) -> None:
+        self.server.asked.append(
+            json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            | {"signed": "/ssm/aws4_request" in self.headers["Authorization"]}
+        )
+        body = json.dumps({"Parameter": {"Value": json.dumps(self.server.values)}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def store() -> Iterator[ParameterStore]:
+    with ParameterStore() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 class RuntimeApi(ThreadingHTTPServer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlencode
 
 import pusher
@@ -16,11 +15,17 @@ from realtime_kit.deployment.build import FUNCTIONS
 from realtime_kit.emulators.deployment import deployed
 from realtime_kit.hosting.apigateway import rows
 from realtime_kit.protocol.frames import PONG
+from realtime_kit.providers._aws_deployment import bucket_of
+from realtime_kit.settings import RealtimeSettings
 from realtime_kit.testing.dynamodb import MemoryDynamoDB
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
 
 KEY, SECRET = "key-of-the-app", "secret-of-the-app"
+TABLE_ACTIONS = (
+    *("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "DeleteItem"),
+    *("BatchWriteItem", "ConditionCheckItem"),
+)
 ORIGIN = "http://localhost:8000"  # the parameter's default
 
 
@@ -43,7 +48,12 @@ def test_the_functions_and_what_they_are_given(aws):
         for name, one in functions.items()
         if "ReservedConcurrentExecutions" in one
     }
-    assert reserved == {"WebsocketLambdaFunction": 100, "FanoutLambdaFunction": 10}
+    assert reserved == {
+        "TriggerLambdaFunction": 10,
+        "WebsocketLambdaFunction": 40,
+        "FanoutLambdaFunction": 10,
+        "SweepLambdaFunction": 1,
+    }
 
 
 def test_the_socket_s_routes(aws):
@@ -111,24 +121,77 @@ def test_the_queue_of_the_fan_out_keeps_what_fails(aws):
     assert rule["ScheduleExpression"] == "rate(1 minute)"
 
 
-def test_least_privilege(aws):
-    roles = aws.of_type("AWS::IAM::Role")
-    allowed = {}
-    for name, role in roles.items():
-        for policy in role["Policies"]:
-            for statement in policy["PolicyDocument"]["Statement"]:
-                assert statement["Resource"] != "*"
-                actions = statement["Action"]
-                for action in [actions] if isinstance(actions, str) else actions:
-                    assert "*" not in action
-                    allowed.setdefault(name, {})[action] = json.dumps(statement["Resource"])
-    assert {action.partition(":")[0] for action in allowed["AuthRole"]} == {"logs", "ssm"}
-    everything = allowed["IamRoleLambdaExecution"]
-    assert "${SocketApi}/dev/*/@connections/*" in everything["execute-api:ManageConnections"]
-    assert everything["dynamodb:PutItem"] == '{"Fn::GetAtt": ["Table", "Arn"]}'
-    assert "dynamodb:Scan" not in everything
-    assert "parameter/realtime-kit/dev" in everything["ssm:GetParameter"]
-    assert everything["lambda:InvokeFunction"].endswith('function:realtime-kit-dev-websocket"}')
+# What each may do beside writing its own log and reading its secret.
+POSTS = {"execute-api:ManageConnections", *(f"dynamodb:{name}" for name in TABLE_ACTIONS)}
+READS_A_QUEUE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+MAY = {
+    "auth": set(),
+    "trigger": {*POSTS, *READS_A_QUEUE, "sqs:SendMessage"},
+    "websocket": {*POSTS, "sqs:SendMessage", "lambda:InvokeFunction"},
+    "fanout": {*POSTS, *READS_A_QUEUE, "sqs:SendMessage"},
+    "sweep": {*POSTS, "sqs:SendMessage"},
+}
+
+
+@pytest.mark.parametrize("function", MAY)
+def test_least_privilege(aws, function):
+    allowed = aws.allowed(function)
+    always = {"logs:CreateLogStream", "logs:PutLogEvents", "ssm:GetParameter"}
+    assert allowed.keys() == MAY[function] | always
+    assert allowed["logs:PutLogEvents"] == [
+        {"Fn::GetAtt": [f"{function.capitalize()}LogGroup", "Arn"]}
+    ]
+    (secret,) = allowed["ssm:GetParameter"]
+    assert secret["Fn::Sub"].endswith(":parameter/realtime-kit/dev")
+    for action in POSTS & MAY[function]:
+        (resource,) = allowed[action]
+        if action.startswith("dynamodb"):
+            assert resource == {"Fn::GetAtt": ["Table", "Arn"]}
+        else:
+            assert resource["Fn::Sub"].endswith(":${SocketApi}/dev/*/@connections/*")
+
+
+def test_whose_queue_and_whose_function(aws):
+    queues = {
+        (function, action): {resource["Fn::GetAtt"][0] for resource in resources}
+        for function in MAY
+        for action, resources in aws.allowed(function).items()
+        if action in ("sqs:ReceiveMessage", "sqs:SendMessage")
+    }
+    assert queues == {
+        ("trigger", "sqs:ReceiveMessage"): {"TriggerQueue"},
+        ("trigger", "sqs:SendMessage"): {"TriggerFailures", "FanoutQueue"},
+        ("websocket", "sqs:SendMessage"): {"FanoutQueue"},
+        ("fanout", "sqs:ReceiveMessage"): {"FanoutQueue"},
+        ("fanout", "sqs:SendMessage"): {"FanoutQueue"},
+        ("sweep", "sqs:SendMessage"): {"FanoutQueue"},
+    }
+    (itself,) = aws.allowed("websocket")["lambda:InvokeFunction"]
+    assert itself["Fn::Sub"].endswith(":function:realtime-kit-dev-websocket")
+
+
+def test_all_that_post_stay_under_their_share_of_the_quota(aws):
+    """Every instance that there may be, at its bucket's rate, all at the same time."""
+    rates, bursts = {}, {}
+    for one in aws.of_type("AWS::Lambda::Function").values():
+        name = one["Handler"].removeprefix("lambdas/").removesuffix(".handler")
+        if "execute-api:ManageConnections" not in aws.allowed(name):
+            continue
+        variables = one["Environment"]["Variables"]
+        given = {k: v for k, v in variables.items() if k.startswith("REALTIME_AWS__")}
+        keys = {"REALTIME_AWS__KEYS": f"{KEY}:{SECRET}"}
+        texts = {k: v for k, v in given.items() if isinstance(v, str)}
+        settings = RealtimeSettings(environ={**texts, **keys}).aws
+        instances = one["ReservedConcurrentExecutions"]
+        assert settings.concurrency == instances
+        bucket = bucket_of(settings)
+        rates[name], bursts[name] = instances * bucket.rate, instances * bucket.burst
+        share, quota, burst = settings.share, settings.quota, settings.burst
+    assert rates.keys() == {"trigger", "websocket", "fanout", "sweep"}
+    assert (share, quota, burst) == (0.5, 10_000, 5_000)
+    # All of it is given away, and not more.
+    assert sum(rates.values()) == pytest.approx(share * quota)
+    assert sum(bursts.values()) == pytest.approx(share * burst)
 
 
 def test_alarms_and_logs(aws):
@@ -152,43 +215,10 @@ def test_the_outputs_are_what_a_client_needs(aws):
 # --- the functions --------------------------------------------------------------------------
 
 
-class ParameterStore(ThreadingHTTPServer):
-    """Systems Manager's GetParameter, with one parameter."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _GetParameter)
-        self.asked: list[dict[str, object]] = []
-
-
-class _GetParameter(BaseHTTPRequestHandler):
-    server: ParameterStore
-
-    def do_POST(self) -> None:
-        self.server.asked.append(
-            json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            | {"signed": "/ssm/aws4_request" in self.headers["Authorization"]}
-        )
-        value = json.dumps({"REALTIME_AWS__KEYS": f"{KEY}:{SECRET}"})
-        body = json.dumps({"Parameter": {"Value": value}}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def store():
-    with ParameterStore() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+@pytest.fixture
+def store(store):
+    store.values = {"REALTIME_AWS__KEYS": f"{KEY}:{SECRET}"}
+    return store
 
 
 @pytest.fixture

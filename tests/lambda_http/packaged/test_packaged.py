@@ -52,6 +52,7 @@ def test_the_routes(package):
     }
     expected = {
         "POST /realtime/auth": "Auth",
+        "GET /realtime/auth": "Auth",
         "POST /realtime/user-auth": "Auth",
         "GET /realtime/config": "Auth",
         "GET /realtime/client/{file+}": "Auth",
@@ -82,30 +83,32 @@ def test_the_queue_reports_single_failures_and_keeps_what_cannot_be_sent(package
     assert target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] in queues
 
 
-def test_the_functions_may_do_nothing_but_log_and_use_their_queues(package):
-    (role,) = package.of_type("AWS::IAM::Role").values()
-    statements = [
-        statement
-        for policy in role["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
-    ]
-    actions = {
-        action
-        for statement in statements
-        for action in (
-            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-        )
-    }
-    assert {action.partition(":")[0] for action in actions} == {"logs", "sqs"}
-    assert not any("*" in action for action in actions)
-    assert "*" not in [statement["Resource"] for statement in statements]
+@pytest.mark.parametrize("function", ["auth", "trigger", "webhook"])
+def test_the_functions_may_log_read_their_secret_and_use_their_queues(package, function):
+    allowed = package.allowed(function)
+    queue = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"}
+    always = {"logs:CreateLogStream", "logs:PutLogEvents", "ssm:GetParameter"}
+    assert allowed.keys() == always | (queue if function == "trigger" else set())
+    (secret,) = allowed["ssm:GetParameter"]
+    assert secret["Fn::Sub"].endswith(":parameter/realtime-kit/dev")
+    if function == "trigger":
+        assert allowed["sqs:ReceiveMessage"] == [{"Fn::GetAtt": ["TriggerQueue", "Arn"]}]
+        assert allowed["sqs:SendMessage"] == [{"Fn::GetAtt": ["TriggerFailures", "Arn"]}]
 
 
-def test_secrets_are_read_when_it_deploys(package):
-    for function in package.of_type("AWS::Lambda::Function").values():
-        for name, value in function["Environment"]["Variables"].items():
-            secret = any(word in name for word in ("KEY", "SECRET", "TOKEN"))
-            assert value.startswith("{{resolve:secretsmanager:realtime-kit/dev:") or not secret
+@pytest.mark.parametrize("provider", ["package", "ably"])
+def test_nothing_secret_is_in_the_configuration(request, provider):
+    """Not as text, and not as what CloudFormation would put there."""
+    template = request.getfixturevalue(provider)
+    for function in template.of_type("AWS::Lambda::Function").values():
+        variables = function["Environment"]["Variables"]
+        assert variables.keys() == {
+            "REALTIME_PROVIDER",
+            "DEPLOYMENT_SECRET",
+            "PYDANTIC_DISABLE_PLUGINS",
+        }
+        assert variables["DEPLOYMENT_SECRET"] == "ssm:/realtime-kit/dev"
+    assert "{{resolve:" not in json.dumps(template.template)
 
 
 def test_logs_are_not_kept_for_ever(package):
@@ -122,9 +125,15 @@ def test_what_it_is_without_parameters_and_for_ably(clone, checkout, ably):
     arguments = ("print", "--format", "json", "--param", "provider=ably", "--stage", "prod")
     environment = json.loads(run_osls(clone, checkout, *arguments))["provider"]["environment"]
     assert environment["REALTIME_PROVIDER"] == "ably"
-    assert environment["REALTIME_ABLY__KEY"].startswith(
-        "{{resolve:secretsmanager:realtime-kit/prod:"
-    )
+    assert environment["DEPLOYMENT_SECRET"] == "ssm:/realtime-kit/prod"
+    arguments += ("--param", "secrets=secretsmanager")
+    printed = json.loads(run_osls(clone, checkout, *arguments))
+    place = printed["provider"]["environment"]["DEPLOYMENT_SECRET"]
+    assert place == "secretsmanager:realtime-kit/prod"
+    role = json.dumps(printed["resources"]["Resources"]["AuthRole"])
+    assert "secretsmanager:GetSecretValue" in role
+    assert ":secret:realtime-kit/prod-??????" in role
+    assert "ssm:" not in role
     assert not {name for name in ably.template["Resources"] if "Socket" in name or name == "Table"}
 
 
@@ -222,6 +231,23 @@ def test_auth_answers_what_the_sdk_agrees_with(start, document):
         member = json.loads(proof["channel_data"])
         assert member == {"user_id": "7", "user_info": {"name": "Ann"}}
         assert sdk.authenticate("presence-room-lobby", "123.456", member) == proof
+
+
+def test_auth_reads_its_secret_itself(start, package, store, document):
+    """With the configuration that is in the template, and nothing else."""
+    given = package.of_type("AWS::Lambda::Function")["AuthLambdaFunction"]["Environment"]
+    settings = {name: value for name, value in PUSHER.items() if name != "REALTIME_PROVIDER"}
+    store.values = {**settings, "JWT_SECRET": LOGIN}
+    function = start("lambdas/auth.handler", **given["Variables"], **store.environ)
+    event = document("http_api")
+    event["headers"]["authorization"] = (
+        f"Bearer {jwt.encode({'sub': '7', 'exp': 4_102_444_800}, LOGIN)}"
+    )
+    answer = function.invoke(event)
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["auth"].startswith("key-of-the-app:")
+    (asked,) = store.asked
+    assert asked == {"Name": "/realtime-kit/dev", "WithDecryption": True, "signed": True}
 
 
 def test_auth_takes_the_token_of_your_login(start, document):
