@@ -40,19 +40,29 @@ class Suite:
 
 
 def prove(
-    provider: Provider, observer: Observer, channel: str, member: Member | None = None
+    provider: Provider,
+    observer: Observer,
+    channel: str,
+    member: Member | None = None,
+    *,
+    publish: bool = False,
 ) -> AuthAnswer:
     """The provider's answer for a subscription that the rules granted."""
-    grant = Grant(member, channel=channel)
+    grant = Grant(member, channel=channel, publish=publish)
     user_id = None if member is None else member.id
     return provider.authorize(AuthRequest(user_id, observer.socket_id, (grant,)))
 
 
 def join(
-    provider: Provider, observer: Observer, channel: str, member: Member | None = None
+    provider: Provider,
+    observer: Observer,
+    channel: str,
+    member: Member | None = None,
+    *,
+    publish: bool = False,
 ) -> None:
-    """Subscribe with proof."""
-    observer.subscribe(channel, prove(provider, observer, channel, member))
+    """Subscribe with proof; `publish`: with leave to send client events."""
+    observer.subscribe(channel, prove(provider, observer, channel, member, publish=publish))
 
 
 def sign_in(provider: Provider, observer: Observer, user_id: str) -> None:
