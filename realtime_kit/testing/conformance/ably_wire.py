@@ -51,15 +51,19 @@ class AblyWire(Browsers):
 
     def _begin(self, opening: ExitStack) -> None:
         self.emulator = opening.enter_context(running(AblyEmulator([self._key])))
-        self.emulator.call(self._allow_revocation)
+        self.emulator.call(lambda world: self._set_revocation(world, allowed=True))
         self.settings = AblySettings.model_validate(
             {"key": self._key, "endpoint": "127.0.0.1", "port": self.emulator.port, "tls": False}
         )
 
-    def _allow_revocation(self, world: World) -> None:
+    def forbid_revocation(self, world: World) -> None:
+        """Take away from the key what a provider needs to end connections."""
+        self._set_revocation(world, allowed=False)
+
+    def _set_revocation(self, world: World, *, allowed: bool) -> None:
         for app in world.apps.values():
             app.keys.update(
-                {name: replace(key, revocable_tokens=True) for name, key in app.keys.items()}
+                {name: replace(key, revocable_tokens=allowed) for name, key in app.keys.items()}
             )
 
     def connect(self, config: Mapping[str, Any]) -> AblyObserver:  # type: ignore[override]
