@@ -22,6 +22,13 @@ help:  ## this list
 	@$(BIN)/python -m pip install --quiet --editable '.[pusher,ably,aws,flask,server,sql,jwt,encryption,emulators]' --group dev
 	@touch $@
 
+# MiniStack pins versions that would be in the way of ours.
+.venv/.ministack: .venv/.dev
+	@echo "installing MiniStack, for the tests of a deployment (first run only)"
+	@$(BIN)/python -m venv --without-pip .venv/ministack
+	@$(BIN)/python -m pip --python .venv/ministack/bin/python install --quiet --group ministack
+	@touch $@
+
 node_modules/.package-lock.json: package.json package-lock.json
 ifdef NPM
 	@echo "installing the official JavaScript clients for the tests (first run only)"
@@ -31,7 +38,7 @@ else
 	@echo "no npm on this machine: tests with Node are skipped"
 endif
 
-setup: .venv/.dev node_modules/.package-lock.json  ## install everything that the tests and benches need
+setup: .venv/.dev .venv/.ministack node_modules/.package-lock.json  ## install everything that the tests and benches need
 
 demo: .venv/.demo  ## the demo at http://127.0.0.1:8000 (PORT and REALTIME_PORT change the ports)
 	@$(BIN)/realtime-kit demo

@@ -4,14 +4,10 @@ deployment in the emulator."""
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import queue
 import re
 import subprocess
 import sys
-import threading
-import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -29,88 +25,9 @@ from realtime_kit.testing.dynamodb import MotoDynamoDB
 from realtime_kit.web.aws_lambda import trigger_handler
 from realtime_kit.web.aws_websocket import fanout_handler, sweep_handler, websocket_handler
 
-DEADLINE = 15.0
 APP_ID, KEY, SECRET = "1", "app-key", "app-secret"
 SERVE = (sys.executable, "-c", "from realtime_kit.cli import main; main()", "serve")
 MASTER_KEY = b64encode(bytes(range(32))).decode()
-
-
-class Agent:
-    """Node with pusher-js, laravel-echo and the `pusher` SDK; see `agent.mjs`."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self._ids = itertools.count(1)
-        self._answers: dict[int, queue.Queue[dict[str, Any]]] = {0: queue.Queue()}
-        self._reported: list[dict[str, Any]] = []
-        self._news = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.port = self._answers[0].get(timeout=DEADLINE)["answer"]
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            message = json.loads(line)
-            if "id" in message:
-                self._answers[message["id"]].put(message)
-            else:
-                with self._news:
-                    self._reported.append(message)
-                    self._news.notify_all()
-
-    def __call__(self, command: str, **options: Any) -> Any:
-        """The command's answer. Raises `Failed` with what the client threw."""
-        number = next(self._ids)
-        self._answers[number] = queue.Queue()
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"id": number, "command": command, **options}) + "\n")
-        self._process.stdin.flush()
-        answer = self._answers[number].get(timeout=DEADLINE)
-        del self._answers[number]
-        if "failed" in answer:
-            raise Failed(answer["failed"])
-        return answer["answer"]
-
-    def saw(self, **wanted: Any) -> list[dict[str, Any]]:
-        """What was reported so far and has these members."""
-        with self._news:
-            return [
-                message
-                for message in self._reported
-                if all(message.get(name) == value for name, value in wanted.items())
-            ]
-
-    def wait(self, count: int = 1, **wanted: Any) -> dict[str, Any]:
-        """The `count`-th report that has these members, once it is there."""
-        end = time.monotonic() + DEADLINE
-        with self._news:
-            while len(found := self.saw(**wanted)) < count:
-                left = end - time.monotonic()
-                assert left > 0, f"never saw {wanted} ×{count}; last: {self._reported[-9:]}"
-                self._news.wait(left)
-        return found[count - 1]
-
-    def wait_for(self, condition: Callable[[], Any], what: str) -> Any:
-        """What `condition` returns, once it is true; it is asked again after each report."""
-        with self._news:
-            value = self._news.wait_for(condition, DEADLINE)
-        assert value, f"never saw {what}; last: {self._reported[-9:]}"
-        return value
-
-    def end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._reader.join(10)
-
-
-class Failed(Exception):
-    """What a JavaScript client threw: `details` has name, message, status and body."""
-
-    def __init__(self, details: dict[str, Any]) -> None:
-        super().__init__(details)
-        self.details = details
 
 
 @dataclass(frozen=True)
@@ -130,21 +47,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pysher = "browser" in metafunc.fixturenames or "pysher" in metafunc.function.__name__
         hosts = ["embedded"] if pysher else ["embedded", "aws"]
         metafunc.parametrize("served", hosts, indirect=True, scope="module")
-
-
-@pytest.fixture(scope="module")
-def agent(checkout: Path) -> Iterator[Agent]:
-    process = subprocess.Popen(
-        ["node", "tests/real_clients/agent.mjs"],
-        cwd=checkout,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        agent = Agent(process)
-        yield agent
-        agent.end()
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +81,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
             process.wait(10)
 
 
-def make_sdk(agent: Agent, served: Served, name: str, secret: str) -> None:
+def make_sdk(agent: Any, served: Served, name: str, secret: str) -> None:
     agent(
         "sdk",
         name=name,
@@ -192,7 +94,7 @@ def make_sdk(agent: Agent, served: Served, name: str, secret: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def forger(agent: Agent, served: Served) -> str:
+def forger(agent: Any, served: Served) -> str:
     """The name of a Node SDK that has a wrong secret."""
     make_sdk(agent, served, "forger", "wrong")
     return "forger"
@@ -223,13 +125,8 @@ def make_python_sdk(served: Served, secret: str) -> pusher.Pusher:
 
 
 @pytest.fixture(scope="module")
-def failed() -> type[Failed]:
-    return Failed
-
-
-@pytest.fixture(scope="module")
 def served(
-    start: Callable[..., Served], agent: Agent, request: pytest.FixtureRequest
+    start: Callable[..., Served], agent: Any, request: pytest.FixtureRequest
 ) -> Iterator[Served]:
     """The server as it comes, but for where it posts webhooks and the count of subscribers."""
     webhook = f"http://127.0.0.1:{agent.port}/webhook"
@@ -269,7 +166,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def open_client(agent: Agent, served: Served, names: Callable[[str], str]) -> Iterator[Any]:
+def open_client(agent: Any, served: Served, names: Callable[[str], str]) -> Iterator[Any]:
     """Open a pusher-js client and wait until it is connected; its name."""
     opened: list[str] = []
 
@@ -287,7 +184,7 @@ def open_client(agent: Agent, served: Served, names: Callable[[str], str]) -> It
 
 
 @pytest.fixture
-def subscribe(agent: Agent) -> Callable[[str, str], None]:
+def subscribe(agent: Any) -> Callable[[str, str], None]:
     """Subscribe a pusher-js client and wait until it is subscribed."""
 
     def subscribe(client: str, channel: str) -> None:
