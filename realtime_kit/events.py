@@ -99,6 +99,14 @@ def encode(data: Any) -> str:
     return text
 
 
+def decode(text: str) -> Any:
+    """What `encode` was given, as clients read it: JSON, or else the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _reads_as_json(text: str) -> bool:
     try:
         text.encode()

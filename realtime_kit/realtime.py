@@ -38,6 +38,7 @@ from realtime_kit.providers.base import (
 from realtime_kit.webhooks import WebhookEvent, WebhookKind
 
 if TYPE_CHECKING:
+    from realtime_kit.following import Following
     from realtime_kit.history import History
     from realtime_kit.recording import Recorder
     from realtime_kit.settings import RealtimeSettings
@@ -95,6 +96,7 @@ class Realtime:
         self._lock = threading.RLock()
         self._worker = Worker()
         self._recorder: Recorder | None = None
+        self._following: Following | None = None
         self._provider = self._choice if isinstance(self._choice, Provider) else None
 
     @property
@@ -140,6 +142,24 @@ class Realtime:
                     self._recorder = Recorder(self.rules, self.settings)
                 return self._recorder
         return self._recorder
+
+    @property
+    def following(self) -> Following:
+        """What watches the log for the streams of this process."""
+        if self._following is None:
+            from realtime_kit.following import Following
+
+            recorder = self.recorder
+            with self._lock:
+                if self._following is None:
+                    self._following = Following(recorder, capacity=self.settings.web.streams)
+                return self._following
+        return self._following
+
+    @property
+    def keeps_history(self) -> bool:
+        """Whether there are channels whose events are retained."""
+        return self.rules.keeps_history or self.settings.history.default is not None
 
     def in_development(self) -> bool | None:
         """Whether this is known to be development, or known not to be; None: not known."""
@@ -288,7 +308,7 @@ class Realtime:
         self, events: Sequence[Event], info: tuple[str, ...], policy: OnError
     ) -> list[Receipt]:
         try:
-            if self.rules.keeps_history or self.settings.history.default:
+            if self.keeps_history:
                 return self.recorder.publish(self.provider, events, info)
             return self.provider.publish(events, info=info)
         except ProviderError as error:
@@ -464,7 +484,7 @@ class Realtime:
             "auth": f"{base}/auth",
             "userAuth": f"{base}/user-auth" if self.rules.has_sign_in else None,
             "trigger": f"{base}/trigger" if self.rules.has_trigger_rules else None,
-            "events": None,
+            "events": f"{base}/events" if self.keeps_history else None,
             "client": client,
         }
         if gives_away(config, self.settings):

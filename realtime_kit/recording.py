@@ -17,7 +17,16 @@ from realtime_kit.authorization import Rules
 from realtime_kit.channels import kind_of
 from realtime_kit.errors import ConfigurationError, InvalidEvent
 from realtime_kit.events import Event, Receipt
-from realtime_kit.history.base import PAGE, Draft, EventLog, History, Page, Position, policy
+from realtime_kit.history.base import (
+    PAGE,
+    Draft,
+    EventLog,
+    Head,
+    History,
+    Page,
+    Position,
+    policy,
+)
 from realtime_kit.providers.base import Provider
 
 if TYPE_CHECKING:
@@ -55,6 +64,7 @@ class Recorder:
         self._log = log
         self._clock = clock
         self._lock = Lock()
+        self._listeners: list[Callable[[], object]] = []
         text = settings.history.default
         self._default = None if text is None else policy(text, "REALTIME_HISTORY__DEFAULT")
 
@@ -85,6 +95,14 @@ class Recorder:
     def read(self, channel: str, after: Position | None, *, limit: int = PAGE) -> Page:
         """What came after a position; see `EventLog.read`."""
         return self.log.read(channel, after, self._require(channel), self.now_ms(), limit=limit)
+
+    def heads(self, channels: Iterable[str]) -> dict[str, Head]:
+        """Where these channels are; those without events are left out."""
+        return self.log.heads({name: self._require(name) for name in channels}, self.now_ms())
+
+    def on_append(self, listener: Callable[[], object]) -> None:
+        """Call `listener` after each append of this process."""
+        self._listeners.append(listener)
 
     def _require(self, channel: str) -> History:
         found = self.history(channel)
@@ -149,6 +167,8 @@ class Recorder:
             )
             for (index, _), at in zip(numbered, found, strict=True):
                 events[index] = replace(events[index], epoch=at.epoch, offset=at.offset)
+        for tell in self._listeners:
+            tell()
         return events
 
 

@@ -175,7 +175,8 @@ def _bare_token(call: Call, fields: Mapping[str, Any], names: Iterable[str]) -> 
     """What a vendor's SDK fetches by itself (Ably: authUrl): a token for the user's standing
     channels, and for those that are named. A channel that is denied is not in it, and no more is
     said: to a 403 the SDK would give up altogether."""
-    user, client_id = call.load_user(), _text(fields, "clientId")
+    user = call.load_user()
+    client_id = _text(fields, "clientId") or _text(fields, "client_id")  # of JavaScript, of Python
     if client_id is not None and client_id != call.realtime.user_id(user):
         raise Denied("the SDK was given a clientId that is not the user's id")
     wanted = dict.fromkeys([*call.realtime.rules.standing(user), *names])
@@ -295,8 +296,9 @@ def _config(call: Call) -> HttpResponse:
 
 
 def _events(call: Call) -> HttpResponse:
-    """`GET /events`: no channel has a log to read from."""
-    return HttpResponse.json({"error": "this channel has no history"}, 409)
+    from realtime_kit.web import events  # most processes are never asked for it
+
+    return events.answer(call.realtime, call.request, call.load_user, debug=call.debug)
 
 
 def _client(call: Call) -> HttpResponse:

@@ -16,6 +16,7 @@ from realtime_kit.errors import (
 from realtime_kit.events import Event, Receipt
 from realtime_kit.providers.base import ChannelInfo, Provider
 from realtime_kit.realtime import Channels, Converters, OnError, Realtime, UserId
+from realtime_kit.recording import Recorder
 from realtime_kit.settings import RealtimeSettings
 from realtime_kit.web import endpoints
 from realtime_kit.web.flask_commands import list_channels
@@ -251,7 +252,8 @@ class FlaskRealtime:
                 self._load_user,
                 debug=app.debug,
             )
-            return app.response_class(answer.body, answer.status, dict(answer.headers))
+            body = answer.body if answer.stream is None else answer.stream
+            return app.response_class(body, answer.status, dict(answer.headers))
 
         view.__name__ = f"realtime_{endpoint}"
         return view
@@ -276,6 +278,16 @@ class _AppRealtime(Realtime):
         self.rules = declared.rules
         self._handlers = declared._handlers
         self._app = app
+
+    @property
+    def recorder(self) -> Recorder:
+        many = has_request_context() and request.environ.get("wsgi.multiprocess")
+        if many and not super().recorder.log.shared:
+            raise ConfigurationError(
+                "an event log in memory, and more than one worker: each would have a log of its "
+                "own. Set REALTIME_HISTORY__URL to a database"
+            )
+        return super().recorder
 
     def in_development(self) -> bool:
         return self._app.debug or self._app.testing
@@ -316,6 +328,8 @@ def _request(asked: Request, path: str, prefix: str) -> HttpRequest:
         body=_body(asked),
         origin=f"{environ['wsgi.url_scheme']}://{host}",
         prefix=asked.script_root + prefix,
+        query_string=environ.get("QUERY_STRING", ""),
+        waits=bool(environ.get("wsgi.multithread")),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,9 @@ class HttpRequest:
     """One request. `path` is relative to the prefix (`/auth`); header names are lower-case;
     `query` holds the last value of each name; `body` is the raw bytes.
 
+    `query_string` is the query as it was sent. `waits`: the answer may take its time, and come in
+    pieces, while the host serves others.
+
     `origin` is the scheme and host that the client used, for the same-origin check. `prefix` is
     the path in front of `path` as the client sees it; None: the one in the settings.
     """
@@ -32,15 +35,18 @@ class HttpRequest:
     body: bytes = field(default=b"", repr=False)
     origin: str = ""
     prefix: str | None = None
+    query_string: str = field(default="", repr=False)
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """One response."""
+    """One response. `stream` is what comes instead of `body`, in pieces; it has a `close()`."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    stream: Iterator[bytes] | None = None
 
     @classmethod
     def json(cls, data: Any, status: int = 200, **headers: str) -> HttpResponse:

@@ -376,6 +376,7 @@ _REST = [
         409,
         {
             "error": "this channel has no history",
+            "channels": ["a"],
         },
     ),
     Case("nothing there", HttpRequest("GET", "/realtime/nothing"), 404, {"error": "not found"}),
