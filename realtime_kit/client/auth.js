@@ -41,7 +41,7 @@ export function requester({ base, headers, credentials, fetch }) {
   };
 }
 
-function refusal(what, { status, explain, error }, details) {
+export function refusal(what, { status, explain, error }, details) {
   const transient = status >= 500 || status === 408 || status === 429;
   let code = transient ? "request_failed" : "bad_answer";
   if (status === 403) code = "denied";

@@ -9,7 +9,7 @@ export class Channel extends Stream {
   #hub; // what it needs of its client: publish, leave, report, decrypt
   #errors = new Emitter();
   #waiting = [];
-  #secret;
+  #secret; // null: what arrives is opened already
   #order = Promise.resolve();
 
   constructor(name, hub) {
@@ -69,7 +69,8 @@ export class Channel extends Stream {
 
   deliver(event, data, meta) {
     if (event === "pusher:subscription_succeeded") this.succeeded(data);
-    if (!isEncrypted(this.name) || event.startsWith("pusher:")) return super.deliver(event, data, meta);
+    const isSealed = isEncrypted(this.name) && this.#secret !== null && !event.startsWith("pusher:");
+    if (!isSealed) return super.deliver(event, data, meta);
     // One after the other: a slow decryption must not let a later event overtake.
     this.#order = this.#order.then(() => this.#decrypt(event, data, meta));
   }

@@ -1,18 +1,24 @@
 import { backoff } from "./backoff.js";
 import { RealtimeError } from "./events.js";
 
-const TRANSPORTS = { socket: () => import("./transports/socket.js") };
+const TRANSPORTS = {
+  socket: () => import("./transports/socket.js"),
+  ably: () => import("./transports/ably.js"),
+};
 const TRIES_PER_TRANSPORT = 2; // failed attempts before the next in the list has its turn
 const STABLE_MS = 5000; // a connection that held this long starts the back-off anew
 const EAGER_MS = 1000; // events of the page make no two attempts within this
 
+const isOffline = () => globalThis.navigator?.onLine === false;
+
 /**
  * Keeps one connection: gets the config, picks a transport, tries again when it is lost.
  *
- * `hooks`: state, opened, dropped, and event, position, denied of the transport. `session` is the
- * attempt under way and the connection it made: {signal, config, transport, isOpen, socketId}.
+ * `hooks`: state, opened, dropped, and `told`, those of the transport beside its state. `session` is
+ * the attempt under way and the connection it made: {signal, config, transport, isOpen, socketId}.
  */
-export function keepConnected({ base, request, transports, WebSocket = globalThis.WebSocket }, hooks) {
+export function keepConnected(options, hooks) {
+  const { base, request, transports, Ably, WebSocket = globalThis.WebSocket } = options;
   const loaders = { ...TRANSPORTS, ...transports };
   let state = "connecting";
   let session, config, timer, attemptedAt;
@@ -42,7 +48,7 @@ export function keepConnected({ base, request, transports, WebSocket = globalThi
       if (!Array.isArray(config?.transports)) {
         throw new RealtimeError("bad_answer", "the config names no transports");
       }
-      const cfg = { ...config, base, request, WebSocket };
+      const cfg = { ...config, base, request, signal, Ably, WebSocket };
       const transport = await pick(cfg);
       if (signal.aborted) return;
       mine.config = config;
@@ -61,25 +67,31 @@ export function keepConnected({ base, request, transports, WebSocket = globalThi
       const transport = await loaders[names[(turn + at) % names.length]]();
       if (transport.supported(cfg)) return transport;
     }
-    const hint = WebSocket ? "" : "; without a global WebSocket give connect({WebSocket})";
+    const hint = globalThis.document ? "" : "; outside of a page give connect({WebSocket}), or {Ably}";
     throw new RealtimeError("no_transport", `no transport of [${cfg.transports}] works here${hint}`);
   }
 
   function listen(mine) {
-    const live = (act) => (...values) => mine === session && act(...values);
-    return {
-      state: live((name, detail) => (name === "open" ? opened(mine, detail) : lost(mine, detail))),
-      event: live(hooks.event),
-      position: live(hooks.position),
-      denied: live(hooks.denied),
-    };
+    const on = { open: opened, lost, paused };
+    const told = { ...hooks.told, state: (name, detail) => on[name](mine, detail) };
+    for (const name in told) {
+      const act = told[name];
+      told[name] = (...values) => mine === session && act(...values);
+    }
+    return told;
   }
 
   function opened(mine, { socketId = null }) {
-    Object.assign(mine, { isOpen: true, openedAt: Date.now(), socketId });
+    Object.assign(mine, { resumed: mine.isOpen, isOpen: true, openedAt: Date.now(), socketId });
     misses = 0;
     hooks.opened(mine);
     become("connected");
+  }
+
+  // It tries again by itself, on the same session.
+  function paused(mine, detail) {
+    hooks.dropped();
+    become(isOffline() ? "offline" : "waiting", detail);
   }
 
   function lost({ isOpen, openedAt }, { error, retry = true, wait }) {
@@ -95,7 +107,7 @@ export function keepConnected({ base, request, transports, WebSocket = globalThi
     const retryIn = atOnce ? 0 : backoff(attempts, { floor: wait || error.retryAfter || undefined });
     attempts += 1;
     again(retryIn);
-    become(globalThis.navigator?.onLine === false ? "offline" : "waiting", { error, retryIn });
+    become(isOffline() ? "offline" : "waiting", { error, retryIn });
   }
 
   function drop() {
@@ -110,9 +122,8 @@ export function keepConnected({ base, request, transports, WebSocket = globalThi
   // back/forward cache; coming back, or online, it does not wait for the back-off.
   const check = () => session?.transport?.check?.();
   const wake = () => {
-    if (state === "connected") check();
-    if (state !== "waiting" && state !== "offline") return;
-    again(Math.max(0, attemptedAt + EAGER_MS - Date.now()));
+    if (session) check();
+    else again(Math.max(0, attemptedAt + EAGER_MS - Date.now()));
   };
   const sleep = () => {
     drop();

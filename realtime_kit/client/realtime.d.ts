@@ -221,7 +221,14 @@ export interface Options {
   transports?: Record<string, () => TransportModule | Promise<TransportModule>>;
   /** Where there is no global one (Node 20), or another is wanted. */
   WebSocket?: new (url: string) => any;
+  /** Ably's SDK, for provider `ably`: `import * as Ably from "ably"`. Without it a page loads it. */
+  Ably?: AblySdk;
   fetch?: typeof fetch;
+}
+
+/** The package `ably`, 2.x, or the global of the same name. */
+export interface AblySdk {
+  Realtime: new (options: any) => any;
 }
 
 /** Starts to connect, and returns the client at once: subscribe without waiting. */

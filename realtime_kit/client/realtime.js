@@ -41,9 +41,14 @@ class RealtimeClient {
       state: (state, detail) => this.#changed(state, detail),
       opened: (session) => this.#opened(session),
       dropped: () => this.channels.forEach((channel) => channel.interrupt()),
-      event: (...event) => this.#receive(...event),
-      position: (name, position) => this.#on(name, (channel) => (channel.position = position)),
-      denied: (name, error) => this.#on(name, (channel) => channel.become("denied", error)),
+      told: {
+        event: (...event) => this.#receive(...event),
+        position: (name, position) => this.#on(name, (channel) => (channel.position = position)),
+        authorized: (name, answer) => this.#on(name, (channel) => channel.authorized(answer)),
+        denied: (name, error) => this.#on(name, (channel) => channel.become("denied", error)),
+        report: (error) => this.#report(error),
+        wanted: () => [...this.channels.values()].flatMap(({ name, state }) => state === "denied" ? [] : name),
+      },
     });
     this.#connection.attempt();
   }
@@ -74,10 +79,7 @@ class RealtimeClient {
     });
     this.channels.set(name, channel);
     channel.become("subscribing");
-    const hopeless = this.#failure ?? undecryptable(name, this.#options);
-    if (!hopeless) this.#join(channel);
-    // Later: the caller has yet to put on its onError.
-    else setTimeout(() => channel.state === "subscribing" && channel.become("denied", hopeless));
+    this.#join(channel);
     return channel;
   }
 
@@ -110,7 +112,7 @@ class RealtimeClient {
       answered: (name, answer, error) => this.#answered(name, answer, error),
     });
     this.channels.forEach((channel) => this.#join(channel));
-    this.#signIn(session);
+    if (!session.resumed) this.#signIn(session);
   }
 
   #changed(state, detail) {
@@ -155,10 +157,16 @@ class RealtimeClient {
   }
 
   #join(channel) {
+    const { name, position, state } = channel;
     const { session } = this.#connection;
-    if (!session?.isOpen || channel.state !== "subscribing") return;
-    if (needsAuth(channel.name)) this.#ask(channel.name);
-    else session.transport.subscribe(channel.name, null, channel.position);
+    const isReady = session?.isOpen && state === "subscribing";
+    const isAsked = isReady && needsAuth(name) && !session.transport.authorizes;
+    const hopeless = this.#failure ?? (isAsked && undecryptable(name, this.#options));
+    // Later: the caller has yet to put on its onError.
+    const deny = () => channel.state === "subscribing" && channel.become("denied", hopeless);
+    if (hopeless) setTimeout(deny);
+    else if (isAsked) this.#ask(name);
+    else if (isReady) session.transport.subscribe(name, null, position);
   }
 
   #answered(name, answer, error) {

@@ -356,13 +356,13 @@ function quietTransport(supported = true) {
 
 test("transports fall back in the order of the config after two failed attempts, and start over", async (t) => {
   const server = stage(t);
-  server.config.transports = ["ably", "socket", "sse"];
+  server.config.transports = ["pigeon", "socket", "sse"];
   server.onConnect = (socket) => socket.drop();
   const sse = quietTransport();
   const client = server.connect(t, { transports: { sse: sse.load } });
   await pass(t, 5000);
   assert.equal(client.state, "connected");
-  assert.equal(server.sockets.length, 2, "ably is unknown here, socket has had its two tries");
+  assert.equal(server.sockets.length, 2, "pigeon is unknown here, socket has had its two tries");
   assert.equal(sse.opened[0].cfg.base.href, CONFIG_URL);
   const channel = client.subscribe("a");
   assert.deepEqual(sse.opened[0].told, [["a", null, null]]);

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import * as backoffModule from "../../realtime_kit/client/backoff.js";
 import * as realtimeModule from "../../realtime_kit/client/realtime.js";
+import * as ablyModule from "../../realtime_kit/client/transports/ably.js";
 import * as socketModule from "../../realtime_kit/client/transports/socket.js";
 import { FakeServer } from "./fake.js";
 
@@ -26,6 +27,7 @@ test("each module exports what its declarations say", () => {
     ["realtime.d.ts", realtimeModule],
     ["backoff.d.ts", backoffModule],
     ["transports/socket.d.ts", socketModule],
+    ["transports/ably.d.ts", ablyModule],
   ]) {
     assert.deepEqual(declarations(path).values, Object.keys(module).sort(), path);
   }
@@ -49,10 +51,18 @@ test("the objects have every declared member", async (t) => {
   }
 });
 
-test("a socket connection has every declared member of a transport", (t) => {
+test("connections have every declared member of a transport", (t) => {
   const { members } = declarations("transports/transport.d.ts");
-  const server = new FakeServer();
-  const connection = socketModule.open({ ...server.config, WebSocket: server.WebSocket }, {});
-  t.after(() => connection.close());
-  assert.deepEqual(Object.keys(connection).sort(), members("Transport").sort());
+  const { config, WebSocket } = new FakeServer();
+  const { signal } = new AbortController();
+  const client = { ...config.client, ably: { script: "https://cdn.test/ably.js" } };
+  const cfg = { ...config, client, WebSocket, signal, Ably: { Realtime: class {} } };
+  const names = [socketModule, ablyModule].map((module) => {
+    const connection = module.open(cfg, { state() {} });
+    t.after(() => connection.close());
+    return Object.keys(connection);
+  });
+  const declared = members("Transport").sort();
+  assert.deepEqual([...names[0], "authorizes"].sort(), declared);
+  assert.deepEqual(names[1].sort(), declared);
 });

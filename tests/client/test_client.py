@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import os
 import re
-import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,27 +23,14 @@ CORE_BYTES = 8_000
 TRANSPORT_BYTES = 2_000
 
 
-def run_node(*command: str, cwd: Path, **environ: str) -> None:
-    ended = subprocess.run(
-        ["node", "--no-warnings", *command],
-        cwd=cwd,
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    if ended.returncode:
-        pytest.fail(f"{ended.stdout}\n{ended.stderr}", pytrace=False)
-
-
 @pytest.mark.node
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name.removesuffix(".test.js"))
-def test_node(path, checkout):
+def test_node(run_node, path, checkout):
     run_node("--test", "--test-reporter=spec", str(path), cwd=checkout)
 
 
 @pytest.mark.node
-def test_declarations_take_good_usage_and_refuse_bad(checkout):
+def test_declarations_take_good_usage_and_refuse_bad(run_node, checkout):
     run_node("node_modules/typescript/bin/tsc", "-p", str(HERE / "types"), cwd=checkout)
 
 
@@ -62,13 +46,12 @@ class User:
 
 
 @pytest.fixture
-def application() -> Iterator[str]:
+def application(serve_app) -> Iterator[str]:
     """URL of a Flask application over a running embedded server. `POST /do/VERB` calls that method
     of its realtime; `POST /forbid` takes an order away from a user."""
     pytest.importorskip("flask")
     pytest.importorskip("aiohttp")
     from flask import Flask, request
-    from werkzeug.serving import make_server
 
     from realtime_kit import Member, SignIn
     from realtime_kit.flask import FlaskRealtime
@@ -99,19 +82,12 @@ def application() -> Iterator[str]:
             users[asked["user"]].orders.discard(asked["order"])
             return {}
 
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, name="application")
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with serve_app(app) as url:
+            yield url
 
 
 @pytest.mark.node
-def test_live(application, checkout):
+def test_live(run_node, application, checkout):
     run_node("--test", "--test-reporter=spec", str(LIVE), cwd=checkout, APPLICATION=application)
 
 
@@ -163,7 +139,7 @@ CLIENT_OF_EXAMPLES = f'import {{ connect }} from "{SERVED}";\nconst client = con
 
 
 @pytest.mark.node
-def test_the_examples_of_the_manual_type_check(checkout, tmp_path):
+def test_the_examples_of_the_manual_type_check(run_node, checkout, tmp_path):
     examples = EXAMPLE.findall((checkout / "docs" / "client.md").read_text())
     assert len(examples) > 8
     for number, (language, code) in enumerate(examples):

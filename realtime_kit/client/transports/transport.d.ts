@@ -1,9 +1,10 @@
 /**
  * The seam between the client and what carries its events. A transport is a module with
  * `supported` and `open`. One call of `open` is one connection; after "lost" the client opens
- * another, so a transport never reconnects by itself and keeps nothing between two.
+ * another, and a transport keeps nothing between two. One that can resume says "paused" instead,
+ * and "open" again.
  */
-import type { RealtimeError } from "../realtime.js";
+import type { AblySdk, RealtimeError } from "../realtime.js";
 
 /** The application's answer of `GET /config`. */
 export interface Config {
@@ -27,7 +28,13 @@ export interface Config {
       tls?: boolean;
       activityTimeout?: number | null;
     };
-    ably?: Record<string, unknown>;
+    /** Ably, or its emulator. `script`: URL of ably-js's build for a `<script>`. */
+    ably?: {
+      script: string;
+      endpoint?: string | null;
+      port?: number | null;
+      tls?: boolean;
+    };
   };
 }
 
@@ -40,6 +47,10 @@ export interface TransportConfig extends Config {
     options: { json?: unknown; form?: Record<string, string>; signal: AbortSignal },
   ): Promise<any>;
   WebSocket: (new (url: string) => any) | undefined;
+  /** Ably's SDK, if the page brought it along. */
+  Ably: AblySdk | undefined;
+  /** Aborted when the client lets go of the connection. */
+  signal: AbortSignal;
 }
 
 export interface Position {
@@ -51,7 +62,7 @@ export interface Position {
 export interface ChannelAuth {
   auth?: string;
   channel_data?: string;
-  shared_secret?: string;
+  shared_secret?: string | null;
 }
 
 export interface FrameMeta extends Partial<Position> {
@@ -73,6 +84,8 @@ export interface Loss {
 export interface Hooks {
   state(state: "open", detail: { socketId?: string | null }): void;
   state(state: "lost", detail: Loss): void;
+  /** It tries again by itself, in `retryIn` ms; channels are as good as lost until "open". */
+  state(state: "paused", detail: { error: RealtimeError; retryIn: number }): void;
   /**
    * An event of a channel, or of the connection (`channel` null). Of the protocol's own events the
    * client knows `pusher:subscription_succeeded` (on presence channels with
@@ -86,16 +99,24 @@ export interface Hooks {
   position(channel: string, position: Position): void;
   /** The other side refused a subscription. */
   denied(channel: string, error: RealtimeError): void;
+  /** The answer for a channel, where the transport asks for it; `shared_secret` null: it opens. */
+  authorized(channel: string, answer: ChannelAuth): void;
+  /** What went wrong beside: to the handlers of the client's "error". */
+  report(error: RealtimeError): void;
+  /** The channels there are, but for those denied; false if the connection is given up already. */
+  wanted(): string[] | false;
 }
 
 export interface Transport {
+  /** It asks `POST /auth` by itself: `subscribe` comes without `auth` for every channel. */
+  authorizes?: true;
   /** `auth` is null for public channels; `position` null where nothing was received yet. */
   subscribe(channel: string, auth: ChannelAuth | null, position: Position | null): void;
   unsubscribe(channel: string): void;
   /** Sends a client event; false if it could not. Null: this transport cannot send. */
   publish: ((channel: string, event: string, data: unknown) => boolean) | null;
   /** Hands on the answer of `POST /user-auth`, where the transport knows users. */
-  signIn?(answer: { auth: string; user_data: string }): void;
+  signIn?(answer: { auth: string; user_data: string; channel?: string }): void;
   /** The network or the page may have changed: find out soon whether the connection still is. */
   check?(): void;
   /** Lets go of everything. No hook is called afterwards. */

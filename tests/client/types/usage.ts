@@ -12,6 +12,9 @@ connect({ headers: async ({ refresh }) => (refresh ? new Headers() : [["A", "1"]
 connect({ WebSocket, fetch, transports: { socket: () => socket, sse: () => import("../../../realtime_kit/client/transports/socket.js") } });
 connect({ decrypt: ({ nonce, ciphertext, sharedSecret }) => (nonce.length ? ciphertext + sharedSecret : null) });
 connect({ decrypt: async () => new Uint8Array() });
+connect({ Ably: { Realtime: class {} } });
+// @ts-expect-error not Ably's SDK
+connect({ Ably: { Rest: class {} } });
 // @ts-expect-error no such option
 connect({ key: "app-key" });
 // @ts-expect-error headers are asked for, not given
@@ -111,9 +114,13 @@ export const transport: TransportModule = {
   open(config, hooks: Hooks): Transport {
     hooks.event("a", "x", {}, { id: "1", offset: 1, epoch: "e" });
     hooks.state("lost", { error: new RealtimeError("connection_lost", "gone"), retry: false, wait: 0 });
+    hooks.state("paused", { error: new RealtimeError("connection_lost", "gone"), retryIn: 0 });
+    hooks.authorized("a", { shared_secret: null });
+    // @ts-expect-error false, when it is too late
+    hooks.wanted().length;
     // @ts-expect-error a loss has its error
     hooks.state("lost", {});
-    void config.request(config.auth, { json: {}, signal: new AbortController().signal });
+    void config.request(config.auth, { json: {}, signal: config.signal });
     return { subscribe() {}, unsubscribe() {}, publish: null, close() {} };
   },
 };
