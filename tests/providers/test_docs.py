@@ -24,7 +24,7 @@ def test_every_provider_is_listed(checkout: Path) -> None:
     assert set(PROVIDERS) <= {linked or bare for linked, bare in listed}
 
 
-@pytest.mark.parametrize("name", ["aws", "local", "pusher"])
+@pytest.mark.parametrize("name", ["ably", "aws", "local", "pusher"])
 def test_every_setting_is_on_its_page_and_exists(checkout: Path, name: str) -> None:
     page = (checkout / f"docs/providers/{name}.md").read_text()
     prefix = f"REALTIME_{name.upper()}"
