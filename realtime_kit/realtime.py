@@ -172,7 +172,7 @@ class Realtime:
         pattern: str,
         *,
         guests: bool = False,
-        history: History | str | Literal[False] | None = None,
+        history: History | str | int | None = None,
     ) -> Callable[[R], R]:
         """Register who may subscribe to the channels of `pattern`: `rule(user, **variables)`.
 

@@ -37,9 +37,11 @@ class History(NamedTuple):
 
     @classmethod
     def parse(cls, given: object) -> History:
-        """`100/120s` (also m, h, d), or a `History`. Raises `ValueError`."""
+        """`100/120s` (also m, h, d), a number of events, or a `History`. Raises `ValueError`."""
         if isinstance(given, cls):
             return given.checked()
+        if type(given) is int:
+            return cls(given).checked()
         found = _POLICY.fullmatch(given.strip()) if isinstance(given, str) else None
         if found is None:
             raise ValueError("a history is LAST/AGE, such as 100/120s or 500/2h")
@@ -53,6 +55,9 @@ class History(NamedTuple):
         if not timedelta(0) < self.keep <= timedelta(days=366):
             raise ValueError("a history keeps events for more than nothing and at most 366 days")
         return self
+
+    def __str__(self) -> str:
+        return f"{self.last}/{self.keep.total_seconds():g}s"
 
     def cutoff(self, now_ms: int) -> int:
         """Events of this time, in milliseconds, or before are too old."""

@@ -38,7 +38,7 @@ def _describe(rule: ChannelRule) -> dict[str, Any]:
         "kind": rule.pattern.kind.name.lower().replace("_", "-"),
         "rule": f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}",
         "guests": rule.guests,
-        "options": dict(rule.options),
+        "options": {name: str(value) for name, value in rule.options.items()},
     }
 
 

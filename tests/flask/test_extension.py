@@ -412,7 +412,7 @@ class TestCommands:
                 "presence",
                 f"{__name__}.rt.<locals>.may_join",
                 "yes",
-                "history=100",
+                "history=100/120s",
             ],
         ]
         assert (
@@ -422,7 +422,7 @@ class TestCommands:
     def test_as_json(self, app):
         first, second = map(json.loads, self.run(app, "--json").splitlines())
         assert (first["pattern"], first["guests"]) == ("private-orders-{order:int}", False)
-        assert second["options"] == {"history": 100}
+        assert second["options"] == {"history": "100/120s"}
 
     def test_none(self):
         assert "nobody may subscribe" in self.run(make_app(FlaskRealtime()))

@@ -164,12 +164,20 @@ class TestEmpty:
 class TestTexts:
     @pytest.mark.parametrize(
         ("text", "last", "seconds"),
-        [("100/120s", 100, 120), ("500/2h", 500, 7200), ("1/30", 1, 30), (" 5 / 1.5 m ", 5, 90)],
+        [
+            ("100/120s", 100, 120),
+            ("500/2h", 500, 7200),
+            ("1/30", 1, 30),
+            (" 5 / 1.5 m ", 5, 90),
+            (7, 7, 120),
+        ],
     )
     def test_histories(self, text, last, seconds):
         assert policy(text, "history") == History(last, timedelta(seconds=seconds))
 
-    @pytest.mark.parametrize("bad", ["", "100", "0/5s", "5/0s", "5/-1s", "x/5s", 5, None, "9/999d"])
+    @pytest.mark.parametrize(
+        "bad", ["", "100", "0/5s", "5/0s", "5/-1s", "x/5s", 0, True, None, "9/999d"]
+    )
     def test_no_histories(self, bad):
         with pytest.raises(ConfigurationError, match="REALTIME_HISTORY__DEFAULT: "):
             policy(bad, "REALTIME_HISTORY__DEFAULT")
