@@ -178,7 +178,7 @@ def _bare_token(call: Call, fields: Mapping[str, Any], names: Iterable[str]) -> 
     user = call.load_user()
     client_id = _text(fields, "clientId") or _text(fields, "client_id")  # of JavaScript, of Python
     if client_id is not None and client_id != call.realtime.user_id(user):
-        raise Denied("the SDK was given a clientId that is not the user's id")
+        raise Refusal(403, "the SDK was given a clientId that is not the user's id")
     wanted = dict.fromkeys([*call.realtime.rules.standing(user), *names])
     answer = _authorize(call, user, fields, wanted)
     if "token" not in answer:

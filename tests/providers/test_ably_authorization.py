@@ -455,8 +455,9 @@ class TestEndpoint:
         assert capability_of(token) == PUBLIC
 
     @pytest.mark.parametrize(("user", "client_id"), [(ANN, "8"), (ANN, "*"), (None, "7")])
-    def test_a_client_that_takes_itself_for_another(self, realtime, user, client_id):
-        assert http(realtime, user=user, query={"clientId": client_id}).status == 403
+    @pytest.mark.parametrize("name", ["clientId", "client_id"])
+    def test_a_client_that_takes_itself_for_another(self, realtime, user, client_id, name):
+        assert http(realtime, user=user, query={name: client_id}).status == 403
 
     @pytest.mark.parametrize(
         "asked",
