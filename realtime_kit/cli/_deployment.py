@@ -38,7 +38,7 @@ def emulated(settings: RealtimeSettings, host: str, webhook: str) -> Iterator[De
     pairs = [f"{pair.key}:{pair.secret.get_secret_value()}" for pair in aws.keys]
     if not pairs or any(pair.is_published for pair in aws.keys):
         if not is_loopback(host):
-            raise published_keys_refused(f"on {host}, which others can reach", "REALTIME_AWS__KEYS")
+            raise published_keys_refused(f"on {host}, which others can reach", "aws")
         pairs = pairs or [f"{DEVELOPMENT_KEY}:{DEVELOPMENT_SECRET}"]
     environ = {
         "REALTIME_AWS__APP_ID": aws.app_id,
