@@ -113,7 +113,10 @@ class Rig:
     def __init__(self, limits: Limits | None = None) -> None:
         self.now = START
         self.world = World(
-            [Key.parse(KEY)], clock=lambda: self.now, random=Random(7), limits=limits
+            [Key.parse(KEY)],
+            clock=lambda: self.now,
+            random=Random(7),  # noqa: S311
+            limits=limits,
         )
         self.app.namespaces["persisted"] = Namespace("persisted", persisted=True)
 
