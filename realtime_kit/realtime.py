@@ -394,7 +394,8 @@ class Realtime:
 
         A proof is what the client sends on, such as `{"auth", "channel_data"?}`; a denial is
         `{"status": 403, "error": "denied"}`. Each channel is decided by its own rule; without
-        `channels` the user's standing ones are meant. `user` None is a guest.
+        `channels` the user's standing ones are meant. `user` None is a guest. What a rule raises is
+        raised; of several channels it is logged, and that one is answered with status 500.
 
         Where the provider uses tokens, `token` is the one that the client holds: the new one, of
         the form `form`, is also for what the rules still grant of that.
@@ -402,14 +403,27 @@ class Realtime:
         self.rules.freeze()
         if channels is None:
             channels = self.rules.standing(user)
-        names = [channels] if isinstance(channels, str) else channels
-        decisions = {name: self.rules.grant(user, name) for name in names}
-        granted = [grant for grant in decisions.values() if grant is not None]
+        names = [channels] if isinstance(channels, str) else list(channels)
+        denials: dict[str, Mapping[str, Any]] = {}
+        granted: list[Grant] = []
+        for name in dict.fromkeys(names):
+            try:
+                grant = self.rules.grant(user, name)
+            except Exception:  # of the application's rule, which is nothing to the other channels
+                if len(names) == 1:
+                    raise
+                logger.exception("the rule for %s failed", name)
+                denials[name] = _FAILED
+                continue
+            if grant is None:
+                denials[name] = _DENIED
+            else:
+                granted.append(grant)
         if not granted and not self.provider.tokens:
-            return {"channels": dict.fromkeys(decisions, _DENIED)}
+            return {"channels": denials}
         proof = self._prove(user, socket_id, granted, token, form)
         answer: dict[str, Any] = {
-            "channels": {name: _entry(proof, name, grant) for name, grant in decisions.items()}
+            "channels": {name: denials.get(name) or _entry(proof, name) for name in names}
         }
         return answer if proof.token is None else {**answer, "token": proof.token}
 
@@ -501,9 +515,7 @@ class Realtime:
 _DENIED: Mapping[str, Any] = {"status": 403, "error": "denied"}
 
 
-def _entry(proof: AuthAnswer, name: str, grant: Grant | None) -> Mapping[str, Any]:
-    if grant is None:
-        return _DENIED
+def _entry(proof: AuthAnswer, name: str) -> Mapping[str, Any]:
     if name in proof.refused:
         return {"status": 403, "error": proof.refused[name]}
     return proof.channels[name]
