@@ -46,5 +46,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{name}={option!r}" for name, option in value.items()) or "-"
+        return ", ".join(f"{name}={option}" for name, option in value.items()) or "-"
     return str(value)
