@@ -108,7 +108,7 @@ class AblyAuthorization(Provider):
             capability=capability,
             client_id=client_id,
             claims=claims,
-            issued=int(self._clock()),
+            issued=round(self._clock(), 3),
             ttl=ttl,
         )
         if len(token) > ably_tokens.MAX_JWT:

@@ -41,12 +41,13 @@ def make_jwt(
     capability: Capability,
     client_id: str | None,
     claims: Mapping[str, str],
-    issued: int,
+    issued: float,
     ttl: int,
 ) -> str:
     """A token, signed by `key`. `claims` are texts by the channel's name on Ably, which Ably puts
     into `extras.userClaim` of all that its bearer sends there; `issued` and `ttl` are seconds."""
-    payload: dict[str, Any] = {"iat": issued, "exp": issued + ttl}
+    # To the millisecond, as Ably revokes: what a client fetches for a revoked token is newer.
+    payload: dict[str, Any] = {"iat": issued, "exp": int(issued) + ttl}
     payload[_CAPABILITY] = _encode(capability)
     if client_id is not None:
         payload[_CLIENT] = client_id

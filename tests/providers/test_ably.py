@@ -137,7 +137,16 @@ class TestSendToUser(conformance.SendToUserSuite): ...
 class TestDisconnect(conformance.DisconnectSuite): ...
 
 
-class TestRevoke(conformance.RevokeSuite): ...
+class TestRevoke(conformance.RevokeSuite):
+    def test_who_may_still_comes_straight_back(
+        self, provider: AblyProvider, connect: Connect
+    ) -> None:
+        """In the same second: a token's time is finer than that."""
+        page, again = connect(), connect()
+        sign_in(provider, page, "7")
+        provider.revoke("7")
+        page.wait_closed()
+        sign_in(provider, again, "7")
 
 
 class TestChannels(conformance.ChannelsSuite): ...
