@@ -93,12 +93,12 @@ def compose(event: Event, limits: Limits, secret: bytes | None) -> dict[str, Any
 
     Raises what `publish` raises of an event that cannot be sent.
     """
-    text = event.data if isinstance(event.data, str) else encode(event.data)
-    if text is event.data:
-        encode(text)  # for what is no Unicode
+    is_text = isinstance(event.data, str)
+    encoded = encode(event.data)  # of a text only to refuse what is no Unicode
+    text = event.data if is_text else encoded
     check(event, limits, payload=text)
     message: dict[str, Any] = {"name": event.name, "data": text}
-    encoding = "" if isinstance(event.data, str) else "json"
+    encoding = "" if is_text else "json"
     raw = size(text)
     if secret is not None:
         sealed = _encrypt(text.encode(), secret)
