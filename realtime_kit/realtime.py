@@ -468,10 +468,18 @@ class Realtime:
     def handle_webhook(self, headers: Mapping[str, str], body: bytes) -> list[WebhookEvent]:
         """Verify a provider's call, read it, and run the handlers.
 
-        Raises `BadSignature` or `Expired`. A handler that fails stops no other; their failures
-        are raised together afterwards, as an `ExceptionGroup`, so that the provider tries again.
+        Raises `BadSignature` or `Expired`, or as `hear` does, so that the provider tries again.
         """
         events = self.provider.parse_webhook(headers, body)
+        self.hear(events)
+        return events
+
+    def hear(self, events: Iterable[WebhookEvent]) -> None:
+        """Run the handlers for what happened, whoever vouches for it.
+
+        A handler that fails stops no other; their failures are raised together afterwards, as an
+        `ExceptionGroup`.
+        """
         failures: list[Exception] = []
         for event in events:
             for kinds, handler in self._handlers:
@@ -482,7 +490,6 @@ class Realtime:
                         failures.append(failure)
         if failures:
             raise ExceptionGroup("webhook handlers failed", failures)
-        return events
 
     def client_config(self, prefix: str | None = None) -> dict[str, Any]:
         """What `GET /config` answers. `prefix` is the path of the endpoints as browsers see it.

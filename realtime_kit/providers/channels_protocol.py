@@ -121,17 +121,17 @@ class ChannelsProtocolProvider(Provider):
         # Not `>`: a time that is no number is outside the window.
         if not abs(self._clock() - time_ms / 1000) <= WEBHOOK_WINDOW:
             raise Expired(f"the webhook's time is more than {WEBHOOK_WINDOW:g} s from our clock's")
-        at = datetime.fromtimestamp(time_ms / 1000, UTC)
-        return [self._normalise(event, at) for event in events]
+        return [self.webhook_event(event, time_ms) for event in events]
 
-    def _normalise(self, event: Mapping[str, Any], at: datetime) -> WebhookEvent:
+    def webhook_event(self, event: Mapping[str, Any], time_ms: float) -> WebhookEvent:
+        """An event of a webhook of `time_ms`, as handlers see it."""
         kind = _KINDS.get(str(event.get("name")), WebhookKind.UNKNOWN)
         is_client_event = kind is WebhookKind.CLIENT_EVENT
         count = event.get("subscription_count")
         return WebhookEvent(
             kind=kind,
             provider=self.name,
-            time=at,
+            time=datetime.fromtimestamp(time_ms / 1000, UTC),
             channel=_text(event.get("channel")),
             user_id=_text(event.get("user_id")),
             event=_text(event.get("event")) if is_client_event else None,

@@ -29,6 +29,7 @@ from realtime_kit.realtime import Realtime
 if TYPE_CHECKING:
     from realtime_kit.hosting.apigateway.host import Host
     from realtime_kit.providers._http import HttpClient
+    from realtime_kit.providers.aws import AwsProvider
 
 _log = logging.getLogger(__name__)
 
@@ -222,12 +223,15 @@ def _host(realtime: Realtime) -> Host:
     if url:
         host.on_webhook = partial(_post, _client(url), urlsplit(url))
     elif realtime.listens:
-        host.on_webhook = partial(_hear, realtime)
+        host.on_webhook = partial(_hear, realtime, provider)
     return host
 
 
-def _hear(realtime: Realtime, app: App, event: Mapping[str, Any], time_ms: int) -> None:
-    realtime.handle_webhook(*notices.signed(app, event, time_ms))
+def _hear(
+    realtime: Realtime, provider: AwsProvider, _: App, event: Mapping[str, Any], time_ms: int
+) -> None:
+    # Our own queue's word, however old: it comes again after minutes if a handler has failed.
+    realtime.hear([provider.webhook_event(event, time_ms)])
 
 
 def _post(client: HttpClient, url: Any, app: App, event: Mapping[str, Any], time_ms: int) -> None:

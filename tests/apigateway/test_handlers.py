@@ -110,6 +110,26 @@ def test_messages_that_fail_are_named(realtime, monkeypatch):
     assert arrived == [({}, 1.5)]
 
 
+def test_a_webhook_that_comes_again_is_heard_however_late(realtime):
+    """The queue brings a failed message back after six minutes, with the time that it had."""
+    heard = []
+
+    @realtime.on("member_added")
+    def hear(event):
+        heard.append((event.channel, event.user_id, event.time.timestamp()))
+        if len(heard) == 1:
+            raise RuntimeError("not now")
+
+    handler = fanout_handler(realtime)
+    event = {"name": "member_added", "channel": "presence-a", "user_id": "7"}
+    message = {"app": "1", "do": "webhook", "event": event, "time_ms": 1_700_000_000_000}
+    records = [{"messageId": "1", "body": json.dumps(message)}]
+    failed = {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert handler({"Records": records}) == failed
+    assert handler({"Records": records}) == {"batchItemFailures": []}
+    assert heard == [("presence-a", "7", 1_700_000_000.0)] * 2
+
+
 def test_another_event_or_provider_is_a_mistake_of_the_deployment(realtime):
     with pytest.raises(ConfigurationError, match="WebSocket"):
         websocket_handler(realtime)({"httpMethod": "GET"})

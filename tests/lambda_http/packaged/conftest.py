@@ -28,6 +28,7 @@ import pytest
 DEADLINE = 30.0
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+OTHER = {"arm64": "x86_64", "x86_64": "arm64"}[ARCHITECTURE]
 CLONED = (
     *("pyproject.toml", "README.md", "LICENSE", "serverless.yml"),
     *("realtime_kit", "lambdas", "templates"),
@@ -164,10 +165,15 @@ def aws(clone: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
+def foreign_aws(clone: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """The package of a service of one's own for the other processor, made once."""
+    return make_package(clone, checkout, tmp_path_factory.mktemp("other"), "aws", OTHER)
+
+
+@pytest.fixture(scope="session")
 def ably(clone: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
     """The package over Ably for the other processor, made once."""
-    other = {"arm64": "x86_64", "x86_64": "arm64"}[ARCHITECTURE]
-    return make_package(clone, checkout, tmp_path_factory.mktemp("ably"), "ably", other)
+    return make_package(clone, checkout, tmp_path_factory.mktemp("ably"), "ably", OTHER)
 
 
 class ParameterStore(ThreadingHTTPServer):

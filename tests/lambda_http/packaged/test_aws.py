@@ -330,6 +330,17 @@ def test_events_by_invocation_and_a_sweep(handlers, dial):
     assert set(handlers["sweep"]({}, None).values()) == {0}, "nobody is old, or gone"
 
 
+def test_what_the_queue_brings(handlers, service):
+    joined = {"name": "member_added", "channel": "presence-room-lobby", "user_id": "7"}
+    message = {"app": "1", "do": "webhook", "event": joined, "time_ms": 1_700_000_000_000}
+    records = [
+        {"messageId": "one", "body": json.dumps(message)},
+        {"messageId": "two", "body": json.dumps(message | {"event": None})},
+    ]
+    answer = handlers["fanout"]({"Records": records}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "two"}]}
+
+
 def test_who_comes_from_elsewhere_is_told_and_closed(dial):
     socket, event, data = dial("https://evil.example")
     assert (event, data["code"]) == ("pusher:error", 4009)

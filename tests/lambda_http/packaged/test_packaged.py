@@ -14,9 +14,9 @@ import pusher
 import pytest
 from websocket import create_connection
 
-from realtime_kit.deployment.build import foreign
+from realtime_kit.deployment.build import FUNCTIONS, foreign
 
-from .conftest import ARCHITECTURE, RUNTIME, run_osls
+from .conftest import ARCHITECTURE, OTHER, RUNTIME, run_osls
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
 
@@ -181,15 +181,20 @@ def test_only_what_publishes_has_the_vendor_s_package(package, ably, aws):
         assert bool(found) is several
 
 
-def test_what_is_compiled_is_for_the_processor(package, ably, aws):
-    other = {"arm64": "x86_64", "x86_64": "arm64"}[ARCHITECTURE]
-    for one, arch in ((package, ARCHITECTURE), (aws, ARCHITECTURE), (ably, other)):
-        for archive in one.folder.glob("*.zip"):
-            root = one.root(archive.stem)
+def test_what_is_compiled_is_for_the_processor(package, ably, aws, foreign_aws):
+    for one, name, arch, other in (
+        (package, "pusher", ARCHITECTURE, OTHER),
+        (aws, "aws", ARCHITECTURE, OTHER),
+        (ably, "ably", OTHER, ARCHITECTURE),
+        (foreign_aws, "aws", OTHER, ARCHITECTURE),
+    ):
+        archives = {archive.stem for archive in one.folder.glob("*.zip")}
+        assert archives == set(FUNCTIONS[name])
+        for function in archives:
+            root = one.root(function)
             assert foreign(root, arch) == []
             # It is there, and would be found.
-            wrong = foreign(root, {"arm64": "x86_64", "x86_64": "arm64"}[arch])
-            assert [name for name in wrong if name.endswith(f".so ({arch})")]
+            assert [found for found in foreign(root, other) if found.endswith(f".so ({arch})")]
 
 
 def test_what_an_application_adds_is_in_it(package):
