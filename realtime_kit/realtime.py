@@ -520,6 +520,7 @@ class Realtime:
 
 
 _DENIED: Mapping[str, Any] = {"status": 403, "error": "denied"}
+_FAILED: Mapping[str, Any] = {"status": 500, "error": "the rule failed"}
 
 
 def _entry(proof: AuthAnswer, name: str) -> Mapping[str, Any]:

@@ -146,7 +146,9 @@ def _auth(call: Call) -> HttpResponse:
         return HttpResponse.json(denial, answer["status"])
     if call.debug:
         answers["channels"] = {
-            name: {**answer, **_explanation(call, user, name)} if "status" in answer else answer
+            name: {**answer, **_explanation(call, user, name)}
+            if answer.get("status") == 403
+            else answer
             for name, answer in answers["channels"].items()
         }
     return HttpResponse.json(answers)
@@ -181,6 +183,8 @@ def _bare_token(call: Call, fields: Mapping[str, Any], names: Iterable[str]) -> 
         raise Refusal(403, "the SDK was given a clientId that is not the user's id")
     wanted = dict.fromkeys([*call.realtime.rules.standing(user), *names])
     answer = _authorize(call, user, fields, wanted)
+    if any(one.get("status") == 500 for one in answer["channels"].values()):
+        raise Refusal(500, "a rule failed")  # the SDK tries again; a token without it would stay
     if "token" not in answer:
         if all("status" in one for one in answer["channels"].values()):
             raise Denied("no channel is granted")
