@@ -19,12 +19,13 @@ from realtime_kit.cli.channels import channels
 from realtime_kit.cli.cost import cost
 from realtime_kit.cli.dev import demo, dev
 from realtime_kit.cli.doctor import doctor
+from realtime_kit.cli.emulate import emulate
 from realtime_kit.cli.init import init
 from realtime_kit.cli.listen import listen
 from realtime_kit.cli.serve import serve
 from realtime_kit.cli.trigger import trigger
 from realtime_kit.cli.verify import verify
-from realtime_kit.errors import RealtimeError
+from realtime_kit.errors import InvalidChannel, InvalidEvent, RealtimeError
 
 __all__ = ["main"]
 
@@ -49,6 +50,8 @@ class _Group(click.Group):
             _fail(_one_line(error), error.exit_code)
         except click.Abort:
             sys.exit(130)
+        except (InvalidChannel, InvalidEvent) as error:
+            _fail(str(error), 2)  # a channel, a name or data that was typed wrong
         except RealtimeError as error:
             _fail(str(error), 1)
         except BrokenPipeError:
@@ -93,5 +96,18 @@ def main(context: click.Context) -> None:
         context.exit(2)
 
 
-for command in (build, channels, cost, demo, dev, doctor, init, listen, serve, trigger, verify):
+for command in (
+    build,
+    channels,
+    cost,
+    demo,
+    dev,
+    doctor,
+    emulate,
+    init,
+    listen,
+    serve,
+    trigger,
+    verify,
+):
     main.add_command(command)

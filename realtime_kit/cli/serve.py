@@ -60,7 +60,13 @@ def serve(
     from realtime_kit.settings import RealtimeSettings
 
     settings = RealtimeSettings()
-    served = parse_apps(apps) or apps_of(settings, settings.local)
+    try:
+        given = parse_apps(apps)
+    except ConfigurationError as error:
+        raise click.BadParameter(str(error), param_hint="--app") from error
+    if webhook is not None and not webhook.startswith(("http://", "https://")):
+        raise click.BadParameter("it is not like http://HOST/webhook", param_hint="--webhook")
+    served = given or apps_of(settings, settings.local)
     served = [_switched(app, client_events, subscription_count) for app in served]
     log_to_stderr(logging.DEBUG if verbose else logging.WARNING)
     from realtime_kit.hosting.local import LocalServer, run

@@ -102,7 +102,7 @@ class TestFromEndToEnd:
         assert json.loads(client.recv())["event"] == "open"
         client.close()
         wrong = invoke("trigger", "orders", "x", "--exclude", "me")
-        assert wrong.exit_code == 1
+        assert wrong.exit_code == 2
         assert "is not a socket id" in wrong.stderr
 
 
@@ -117,6 +117,25 @@ def test_it_comes_back_after_a_lost_connection(start, run, environment):
     listener.wait_for("(?s)listening to orders.*connection lost.*listening to orders")
     assert run("trigger", "orders", "shipped").returncode == 0
     listener.wait_for('"event": "shipped"')
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("trigger", "not a name", "shipped"),
+        ("trigger", "orders", "pusher:error"),
+        ("trigger", "orders", "shipped", "{"),
+        ("trigger", "orders", "shipped", "--app", "bad"),
+        ("listen", "not a name"),
+        ("serve", "--app", "bad"),
+        ("serve", "--webhook", "bad"),
+    ],
+)
+def test_what_was_typed_wrong_is_not_a_failure(invoke, arguments):
+    done = invoke(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("realtime-kit: ")
+    assert done.stderr.count("\n") == 1
 
 
 class TestEnds:
