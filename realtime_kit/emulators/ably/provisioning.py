@@ -13,6 +13,7 @@ from realtime_kit.emulators.ably.app import ALL, App, Key, Namespace
 from realtime_kit.emulators.ably.channel import Entry
 from realtime_kit.emulators.ably.errors import AblyError
 from realtime_kit.emulators.ably.messages import ENTER, read_presence
+from realtime_kit.emulators.ably.names import parse_name
 from realtime_kit.emulators.ably.tokens import capability_of
 from realtime_kit.emulators.ably.wire import Action
 
@@ -35,9 +36,13 @@ def create_app(world: World, spec: Mapping[str, object]) -> dict[str, object]:
     app_id = _letters(world, 6)
     keys = [_key(world, app_id, given) for given in _objects(spec, "keys")]
     namespaces = [_namespace(given) for given in _objects(spec, "namespaces")]
+    channels = [
+        (parse_name(given.get("name")).base, _objects(given, "presence"))
+        for given in _objects(spec, "channels")
+    ]
     app = world.add_app(app_id, keys, namespaces)
-    for channel in _objects(spec, "channels"):
-        _fill(app, channel)
+    for name, members in channels:
+        _fill(app, name, members)
     return {
         "id": app_id,
         "appId": app_id,
@@ -81,10 +86,10 @@ def _namespace(given: Mapping[str, object]) -> Namespace:
     return Namespace(id, **{ours: given.get(theirs) is True for theirs, ours in _FLAGS.items()})
 
 
-def _fill(app: App, given: Mapping[str, object]) -> None:
-    channel = app.channel(str(given.get("name")))
+def _fill(app: App, name: str, members: Sequence[Mapping[str, object]]) -> None:
+    channel = app.channel(name)
     connection_id = app.token(10)
-    for number, member in enumerate(_objects(given, "presence")):
+    for number, member in enumerate(members):
         event = read_presence({**member, "action": ENTER})
         event.connection_id = connection_id
         event.id = f"{connection_id}:{number}:0"
