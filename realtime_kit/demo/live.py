@@ -7,7 +7,7 @@ from typing import Any, cast
 from flask import current_app
 from werkzeug.local import LocalProxy
 
-from realtime_kit import Member, SignIn
+from realtime_kit import Grant, Member, SignIn
 from realtime_kit.demo.store import Person, Room, Store
 from realtime_kit.flask import FlaskRealtime
 
@@ -22,9 +22,11 @@ def may_read(user: Person, room: str) -> bool:
 
 
 @rt.channel_rule("presence-room-{room:slug}")
-def may_be_seen(user: Person, room: str) -> Member | None:
-    """Who has the room open, and their typing."""
-    return Member(user.id, {"name": user.name}) if store.may_enter(user.id, room) else None
+def may_be_seen(user: Person, room: str) -> Grant | None:
+    """Who has the room open, and their typing, which pages publish themselves."""
+    if not store.may_enter(user.id, room):
+        return None
+    return Grant(Member(user.id, {"name": user.name}), publish=True)
 
 
 @rt.sign_in
