@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import ClassVar
 
 from realtime_kit.events import Event
@@ -14,6 +15,9 @@ logger = logging.getLogger("realtime_kit.events")
 class LogProvider(NullProvider):
     """Like `null`, and each event is a line of the logger `realtime_kit.events`, level INFO.
 
+    Where the application has not configured logging, which would show warnings alone, it is a line
+    on standard error.
+
     The line holds the event's data: what is private stays private only if the log does.
     """
 
@@ -21,4 +25,8 @@ class LogProvider(NullProvider):
 
     def _accept(self, event: Event, text: str) -> None:
         excluded = f" (not to {event.exclude})" if event.exclude else ""
-        logger.info("%s -> %s%s: %s", event.name, ", ".join(event.channels), excluded, text)
+        line = f"{event.name} -> {', '.join(event.channels)}{excluded}: {text}"
+        if logger.hasHandlers():
+            logger.info("%s", line)
+        else:
+            print(line, file=sys.stderr)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -48,3 +50,26 @@ def test_null_writes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     NullProvider().publish([Event(("news",), "goal", {})])
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("configure", "seen"),
+    [
+        ("pass", True),
+        ("logging.getLogger('realtime_kit').setLevel('INFO')", True),
+        ("logging.basicConfig(level='INFO', format='%(message)s')", True),
+        ("logging.basicConfig()", False),
+        ("logging.getLogger('realtime_kit').addHandler(logging.NullHandler())", False),
+    ],
+)
+def test_log_is_seen_unless_the_application_says_otherwise(configure: str, seen: bool) -> None:
+    code = (
+        "import logging; from realtime_kit import Realtime\n"
+        f"{configure}\n"
+        "Realtime('log').trigger('news', 'goal', {'by': 'Zoë'}, id='e1')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True
+    )
+    assert done.stdout == ""
+    assert done.stderr == ('goal -> news: {"by": "Zoë"}\n' if seen else "")
