@@ -19,6 +19,7 @@ from realtime_kit.cli.channels import channels
 from realtime_kit.cli.cost import cost
 from realtime_kit.cli.dev import demo, dev
 from realtime_kit.cli.doctor import doctor
+from realtime_kit.cli.emulate import emulate
 from realtime_kit.cli.init import init
 from realtime_kit.cli.listen import listen
 from realtime_kit.cli.serve import serve
@@ -95,5 +96,18 @@ def main(context: click.Context) -> None:
         context.exit(2)
 
 
-for command in (build, channels, cost, demo, dev, doctor, init, listen, serve, trigger, verify):
+for command in (
+    build,
+    channels,
+    cost,
+    demo,
+    dev,
+    doctor,
+    emulate,
+    init,
+    listen,
+    serve,
+    trigger,
+    verify,
+):
     main.add_command(command)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from realtime_kit.cli._ports import answers
 from realtime_kit.errors import ConfigurationError, missing_extra
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--provider",
     type=click.Choice(["local", "pusher", "ably", "aws", "log", "null"]),
-    help="REALTIME_PROVIDER, else local. aws: a deployment in the API Gateway emulator.",
+    help="REALTIME_PROVIDER, else local. aws: a deployment in the API Gateway emulator. ably "
+    "without a key: Ably's emulator.",
 )
 @_options
 def dev(app: str, reload: bool, provider: str | None, **where: Any) -> None:
@@ -150,6 +152,14 @@ def _server(
         with emulated(settings, host, webhook) as deployment:
             yield {**_environment(settings, None), **deployment.environ}, rows_of(deployment)
         return
+    if settings.provider_name == "ably":
+        from realtime_kit.cli import _ably
+
+        if _ably.is_emulated(settings):
+            with _ably.emulated(settings, host) as emulator:
+                found = _ably.environment_of(emulator)
+                yield {**_environment(settings, None), **found}, _ably.rows_of(emulator)
+            return
     with _embedded_server(settings, host, webhook) as (server, rows):
         yield _environment(settings, server), rows
 
@@ -183,16 +193,8 @@ def _target(settings: RealtimeSettings) -> tuple[LocalSettings | PusherSettings 
         return local, settings.port
     if name == "pusher" and pusher.host and pusher.port and is_loopback(pusher.host):
         # The official SDK, pointed at an embedded server: maybe at one that somebody started.
-        return (None if _answers(pusher.host, pusher.port) else pusher), pusher.port
+        return (None if answers(pusher.host, pusher.port) else pusher), pusher.port
     return None, 0
-
-
-def _answers(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _environment(settings: RealtimeSettings, server: LocalServer | None) -> dict[str, str]:

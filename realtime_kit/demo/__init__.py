@@ -58,6 +58,10 @@ def _nonce() -> str:
     return str(g.nonce)
 
 
+def _other_requests() -> str:
+    return " https:" if rt.settings.provider_name == "ably" else ""
+
+
 def _problem(error: HTTPException) -> ResponseReturnValue:
     """What went wrong, as JSON for a script and as a page for a person."""
     if seats.wants_json(request):
@@ -73,14 +77,16 @@ def _refused(refused: text.Refused) -> ResponseReturnValue:
 
 
 def _protect(response: Response) -> Response:
-    """Nothing from elsewhere, in no frame. Sockets may go anywhere: the provider decides where."""
+    """Nothing from elsewhere, in no frame. Sockets may go anywhere: the provider decides where. So
+    may the requests of Ably's SDK, which carries the nonce of the page's own script."""
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "same-origin")
     if response.mimetype == "text/html":
         response.headers["Cache-Control"] = "no-store"
         response.headers["Content-Security-Policy"] = (
             f"default-src 'none'; script-src 'self' 'nonce-{_nonce()}'; style-src 'self';"
-            " img-src 'self' data:; connect-src 'self' ws: wss:; form-action 'self';"
+            f" img-src 'self' data:; connect-src 'self' ws: wss:{_other_requests()};"
+            " form-action 'self';"
             " base-uri 'none'; frame-ancestors 'none'"
         )
     return response

@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any, TypeVar
 
@@ -38,6 +39,7 @@ from realtime_kit.settings import is_loopback
 
 T = TypeVar("T")
 
+SCRIPT_PATH = "/ably.min.js"
 _MAX_BODY = 4 * 1024 * 1024
 _STOP_SECONDS = 3.0
 _GOING_AWAY = AblyError(80003, 503, "The emulator is stopping")
@@ -47,7 +49,7 @@ _SECRET = frozenset({"key", "access_token", "accessToken", "resume", "recover"})
 class AblyEmulator:
     """The apps of `keys` (`APPID.KEYID:SECRET`; an app id has six characters), each with
     `namespaces`. `port` 0 takes a free one. `tls`: serve `https` and `wss` with this context.
-    `seed` makes ids repeatable.
+    `seed` makes ids repeatable. `script`: a build of ably-js, to be had at `script_url` by pages.
 
     `faults` may be changed, `log` be read, at any time. The kinds of the log: `connect` (params),
     `in` and `out` (action, channel, frame), `closed`, `request` (method, path, status), `fault`
@@ -57,7 +59,7 @@ class AblyEmulator:
 
     def __init__(
         self,
-        keys: Iterable[str] = (DEFAULT_KEY,),
+        keys: Iterable[str | Key] = (DEFAULT_KEY,),
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -66,12 +68,14 @@ class AblyEmulator:
         limits: Limits | None = None,
         faults: Faults | None = None,
         seed: int | None = None,
+        script: Path | None = None,
+        log: Log | None = None,
     ) -> None:
-        self.keys = tuple(keys)
         try:
-            parsed = [Key.parse(key) for key in self.keys]
+            parsed = [key if isinstance(key, Key) else Key.parse(key) for key in keys]
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
+        self.keys = tuple(key.text for key in parsed)
         if DEFAULT_KEY in self.keys and not is_loopback(host):
             raise ConfigurationError(
                 f"on {host} others can reach the emulator: give a key of your own, "
@@ -80,7 +84,8 @@ class AblyEmulator:
         self.host = host
         self.port = port
         self.faults = faults or Faults()
-        self.log = Log()
+        self.log = Log() if log is None else log
+        self._script = script
         self._tls = tls
         self._ahead = 0
         random = SystemRandom() if seed is None else Random(seed)  # noqa: S311 - for tests
@@ -96,6 +101,10 @@ class AblyEmulator:
     def url(self) -> str:
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://{self.host}:{self.port}"
+
+    @property
+    def script_url(self) -> str | None:
+        return None if self._script is None else self.url + SCRIPT_PATH
 
     @property
     def websocket_url(self) -> str:
@@ -204,6 +213,9 @@ class AblyEmulator:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._serve_websocket(request)
+        if self._script is not None and request.path == SCRIPT_PATH:
+            text = self._script.read_bytes()
+            return web.Response(body=text, content_type="text/javascript", charset="utf-8")
         return await self._serve_rest(request)
 
     async def _serve_websocket(self, request: web.BaseRequest) -> web.StreamResponse:
