@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
+import msgpack
 import pytest
 
 from realtime_kit.emulators.ably.app import App, Key, Namespace
 from realtime_kit.emulators.ably.limits import Limits
+from realtime_kit.emulators.ably.rest import Request, handle
 from realtime_kit.emulators.ably.session import Session
 from realtime_kit.emulators.ably.wire import Action, Frame, pack, to_json
 from realtime_kit.emulators.ably.world import World
@@ -154,3 +161,62 @@ def rig() -> Rig:
 def rig_with():
     """Makes one with limits of its own: `rig_with(channels_per_connection=2)`."""
     return lambda **limits: Rig(Limits(**limits))
+
+
+class Rest:
+    """A client with a key, which speaks JSON or msgpack."""
+
+    def __init__(self, rig: Any, key: str = KEY, *, binary: bool = False, **headers: str) -> None:
+        self.rig = rig
+        self.binary = binary
+        kind = "application/x-msgpack" if binary else "application/json"
+        self.headers = {
+            "authorization": "Basic " + base64.b64encode(key.encode()).decode(),
+            "accept": kind,
+            "content-type": kind,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+
+    def __call__(self, method: str, path: str, query: str = "", body: Any = None) -> Any:
+        """The answer, which is no error."""
+        status, answer = self.ask(method, path, query, body)
+        assert status < 300, answer
+        return answer
+
+    def ask(
+        self, method: str, path: str, query: str = "", body: Any = None, **headers: str
+    ) -> tuple[int, Any]:
+        if not isinstance(body, bytes):
+            body = msgpack.packb(body) if self.binary else json.dumps(body).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = Request(method, path, query, {**self.headers, **named}, body)
+        response = handle(self.rig.world, request)
+        read: Any = msgpack.unpackb if self.binary else json.loads
+        return response.status, read(response.body)
+
+    def refused(self, method: str, path: str, query: str = "", body: Any = None) -> tuple[int, int]:
+        """The code and status of the error."""
+        status, answer = self.ask(method, path, query, body)
+        assert status == answer["error"]["statusCode"]
+        return answer["error"]["code"], status
+
+    def publish(self, channel: str, body: Any, query: str = "") -> Any:
+        return self("POST", f"/channels/{quote(channel, safe='')}/messages", query, body)
+
+    def history(self, channel: str, query: str = "") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self(
+            "GET", f"/channels/{quote(channel, safe='')}/messages", query
+        )
+        return found
+
+
+@pytest.fixture
+def rest_of(rig: Rig) -> Callable[..., Rest]:
+    """Makes a client of the REST API: `rest_of(key, binary=True, x_ably_version="2")`."""
+    return partial(Rest, rig)
+
+
+@pytest.fixture(params=[False, True], ids=["json", "msgpack"])
+def rest(rest_of: Callable[..., Rest], request: pytest.FixtureRequest) -> Rest:
+    """One which may do anything, in either format."""
+    return rest_of(binary=request.param)
