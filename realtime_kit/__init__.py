@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from realtime_kit.providers.base import ChannelInfo
     from realtime_kit.realtime import Realtime
     from realtime_kit.settings import RealtimeSettings
+    from realtime_kit.sources import Row
     from realtime_kit.webhooks import WebhookEvent, WebhookKind
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ __all__ = [
     "RealtimeSettings",
     "Receipt",
     "Rejected",
+    "Row",
     "SignIn",
     "Unsupported",
     "WebhookEvent",
@@ -76,6 +78,7 @@ _ELSEWHERE = {
     "Realtime": "realtime",
     "RealtimeSettings": "settings",
     "Receipt": "events",
+    "Row": "sources",
     "SignIn": "authorization",
     "WebhookEvent": "webhooks",
     "WebhookKind": "webhooks",

@@ -135,7 +135,7 @@ class Rules:
         self, converters: Mapping[str, Converter | Callable[[str], Any]] | None = None
     ) -> None:
         own = {name: Converter.of(given) for name, given in (converters or {}).items()}
-        self._converters = {**CONVERTERS, **own}
+        self.converters = {**CONVERTERS, **own}
         self._channel: list[ChannelRule] = []
         self._trigger: list[TriggerRule] = []
         self._sign_in: Rule | None = None
@@ -250,7 +250,7 @@ class Rules:
 
     def _compile(self, pattern: str, function: Rule) -> Pattern:
         self._check_open(pattern)
-        compiled = Pattern(pattern, self._converters)
+        compiled = Pattern(pattern, self.converters)
         if inspect.iscoroutinefunction(function):
             raise ConfigurationError(
                 f"the rule for {pattern!r} is async; rules are plain functions"

@@ -1,12 +1,15 @@
-"""One thread per process that watches channels' logs for everybody in it who waits.
+"""One thread per process that watches channels for everybody in it who waits.
 
-A new event costs one look at the log, whoever many wait for it, and an idle client costs nothing.
+A new event costs one look at the log, however many wait for it, and an idle client costs nothing.
+Of a source, one question every so often finds out whether there are new rows; then each who waits
+reads from its own cursor.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
@@ -14,6 +17,7 @@ from itertools import islice
 from realtime_kit.errors import ProviderError
 from realtime_kit.history.base import PAGE, Entry, Head, Page, Position, resumed
 from realtime_kit.recording import Recorder
+from realtime_kit.sources import Context, Cursor, Rows, Sources
 
 INTERVAL = 0.25  # seconds between two looks at a log that other processes write to
 BACK_OFF = 2.0  # seconds until the next look at a log that has failed
@@ -86,19 +90,36 @@ class _Watched:
         return is_news
 
 
+class _Source:
+    """A channel out of the database: how far it is known, and when to ask again."""
+
+    def __init__(self) -> None:
+        self.waiters: set[Waiter] = set()
+        self.known: Cursor | None = None
+        self.due = 0.0  # of time.monotonic()
+
+
 class Following:
-    """Reads a recorder's log once for all who wait. At most `capacity` may, at a time.
+    """Reads a recorder's log, and sources, for all who wait. At most `capacity` may, at a time.
 
     Thread-safe. The thread starts with the first who waits and ends after the last.
     """
 
     def __init__(
-        self, recorder: Recorder, *, capacity: int = 100, interval: float = INTERVAL
+        self,
+        recorder: Recorder,
+        sources: Sources,
+        context: Context,
+        *,
+        capacity: int = 100,
+        interval: float = INTERVAL,
     ) -> None:
         self._recorder = recorder
+        self._sources = sources
+        self._context = context
         self._capacity = capacity
         self._interval = interval
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, _Watched | _Source] = {}
         self._waiting = 0
         self._lock = threading.Lock()
         self._nudge = threading.Event()
@@ -118,7 +139,11 @@ class Following:
                 return None
             self._waiting += 1
             for name in waiter.channels:
-                self._watched.setdefault(name, _Watched()).waiters.add(waiter)
+                watched = self._watched.get(name)
+                if watched is None:
+                    watched = _Source() if self._sources.find(name) else _Watched()
+                    self._watched[name] = watched
+                watched.waiters.add(waiter)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="realtime-kit-following", daemon=True
@@ -141,57 +166,107 @@ class Following:
             if not self._watched:
                 self._nudge.set()
 
-    def read(self, channel: str, after: Position, *, limit: int = PAGE) -> Page:
-        """Like `Recorder.read`, out of memory where that has it."""
+    def read(self, channel: str, after: Position | Cursor, *, limit: int = PAGE) -> Page | Rows:
+        """Like `Recorder.read`, out of memory where that has it; or like `Sources.read`."""
+        if isinstance(after, Cursor):
+            return self._read_source(channel, after)
         with self._lock:
             watched = self._watched.get(channel)
-            page = watched.page(after, self._recorder.now_ms(), limit) if watched else None
+            page = None
+            if isinstance(watched, _Watched):
+                page = watched.page(after, self._recorder.now_ms(), limit)
         return page or self._recorder.read(channel, after, limit=limit)
+
+    def _read_source(self, channel: str, after: Cursor) -> Rows:
+        page = self._sources.read(channel, after, self._context)
+        if not page.more:
+            self._advance(channel, page.position)
+        return page
+
+    def _advance(self, channel: str, known: Cursor) -> None:
+        """Somebody has read up to here: those who have not are told, once."""
+        with self._lock:
+            watched = self._watched.get(channel)
+            if not isinstance(watched, _Source) or watched.known == known:
+                return
+            told = list(watched.waiters) if watched.known is not None else []
+            watched.known = known
+        self._nudge.set()
+        for waiter in told:
+            waiter.tell()
 
     # --- the thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
-        shared = self._recorder.log.shared
         while True:
             self._nudge.clear()
             with self._lock:
                 if not self._watched:
                     self._thread = None
                     return
-                names = list(self._watched)
-            pause: float | None = self._interval if shared else None
+                watched = dict(self._watched)
+            logs = [name for name, one in watched.items() if isinstance(one, _Watched)]
+            sources = {name: one for name, one in watched.items() if isinstance(one, _Source)}
             try:
-                self._look(names)
-            except ProviderError as error:
-                logger.error("streams end, because the event log cannot be read: %s", error)
-                self._fail()
-                pause = BACK_OFF
+                pauses = [self._look(logs), *(self._ask(*item) for item in sources.items())]
             except BaseException:
                 with self._lock:
                     self._thread = None
-                self._fail()
+                self._fail(watched)
                 raise
-            self._nudge.wait(pause)
+            self._nudge.wait(min((pause for pause in pauses if pause is not None), default=None))
 
-    def _look(self, names: list[str]) -> None:
-        heads = self._recorder.heads(names)
-        for name in names:
-            head = heads.get(name)
-            with self._lock:
-                watched = self._watched.get(name)
-                if watched is None or not (watched.is_new or watched.has_moved(head)):
-                    continue
-                since = watched.since(head) if head else 0
-            fresh: list[Entry] = []
-            if head is not None and not watched.is_new:
-                fresh = self._recorder.log.entries(name, head.epoch, since, head.last)
-            with self._lock:
-                told = list(watched.waiters) if watched.move(head, fresh) else []
-            for waiter in told:
-                waiter.tell()
+    def _ask(self, name: str, source: _Source) -> float | None:
+        """Ask a source whether there are new rows, if it is time; seconds until the next time."""
+        known, found = source.known, self._sources.find(name)
+        if known is None or found is None:
+            return None  # whoever waits reads first, and says how far that was
+        if (left := source.due - time.monotonic()) > 0:
+            return left
+        source.due = time.monotonic() + found.every
+        try:
+            page = self._sources.read(name, known, self._context)
+        except Exception:  # the application's own: other channels go on
+            logger.exception("streams of %s end, because its source failed", name)
+            self._fail([name])
+            return found.every
+        if page.entries:
+            self._advance(name, page.position)
+        return found.every
 
-    def _fail(self) -> None:
+    def _look(self, names: list[str]) -> float | None:
+        """See what is new in the log; seconds until the next look (None: until it is told)."""
+        if not names:
+            return None
+        try:
+            heads = self._recorder.heads(names)
+            for name in names:
+                self._compare(name, heads.get(name))
+        except ProviderError as error:
+            logger.error("streams end, because the event log cannot be read: %s", error)
+            self._fail(names)
+            return BACK_OFF
+        return self._interval if self._recorder.log.shared else None
+
+    def _compare(self, name: str, head: Head | None) -> None:
         with self._lock:
-            waiters = {waiter for watched in self._watched.values() for waiter in watched.waiters}
+            watched = self._watched.get(name)
+            if not isinstance(watched, _Watched):
+                return
+            if not (watched.is_new or watched.has_moved(head)):
+                return
+            since = watched.since(head) if head else 0
+        fresh: list[Entry] = []
+        if head is not None and not watched.is_new:
+            fresh = self._recorder.log.entries(name, head.epoch, since, head.last)
+        with self._lock:
+            told = list(watched.waiters) if watched.move(head, fresh) else []
+        for waiter in told:
+            waiter.tell()
+
+    def _fail(self, names: Iterable[str]) -> None:
+        with self._lock:
+            found = [self._watched[name] for name in names if name in self._watched]
+            waiters = {waiter for watched in found for waiter in watched.waiters}
         for waiter in waiters:
             waiter.tell(failed=True)

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakSet
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from realtime_kit.history import History
     from realtime_kit.recording import Recorder
     from realtime_kit.settings import RealtimeSettings
+    from realtime_kit.sources import Row, Sources
 
 OnError = Literal["raise", "log"]
 Channels = str | Iterable[str]
@@ -83,6 +85,7 @@ class Realtime:
         self.rules = Rules(converters)
         self.user_id: UserId = user_id or user_id_of
         self.failures = 0
+        self._sources: Sources | None = None
         self._choice = provider
         self._settings = settings
         self._on_error = _checked(on_error)
@@ -152,9 +155,25 @@ class Realtime:
             recorder = self.recorder
             with self._lock:
                 if self._following is None:
-                    self._following = Following(recorder, capacity=self.settings.web.streams)
+                    streams = self.settings.web.streams
+                    self._following = Following(
+                        recorder, self.sources, self.in_context, capacity=streams
+                    )
                 return self._following
         return self._following
+
+    @property
+    def sources(self) -> Sources:
+        """The channels whose events are rows of the application's database."""
+        if self._sources is None:
+            from realtime_kit.sources import Sources
+
+            self._sources = Sources(self.rules.converters)
+        return self._sources
+
+    def in_context(self) -> AbstractContextManager[Any]:
+        """What the application's functions need around them when no request is."""
+        return nullcontext()
 
     @property
     def keeps_history(self) -> bool:
@@ -203,6 +222,23 @@ class Realtime:
     def grants(self, names: R) -> R:
         """Register a user's standing channels: `names(user)` lists names; rules decide on each."""
         return self.rules.set_grants(names)
+
+    def source(
+        self, pattern: str, *, every: float = 2.0, page: int = 100
+    ) -> Callable[[Callable[..., Iterable[Row]]], Callable[..., Iterable[Row]]]:
+        """Register where the events of these channels come from, for `GET /events`:
+        `source(after, limit, **variables)` yields `Row(cursor, name, data)`, at most `limit` (it is
+        `page`) of those behind the cursor `after`, in a fixed order; None: from the first.
+
+        A rule of the channel still says who may read it. While somebody waits, it is asked every
+        `every` seconds whether there are new rows.
+        """
+
+        def register(function: Callable[..., Iterable[Row]]) -> Callable[..., Iterable[Row]]:
+            self.sources.add(pattern, function, every=every, page=page)
+            return function
+
+        return register
 
     def on(self, *kinds: str) -> Callable[[W], W]:
         """Register a handler of webhook events: `handler(event)`. `kinds` are values of
@@ -505,7 +541,7 @@ class Realtime:
             "auth": f"{base}/auth",
             "userAuth": f"{base}/user-auth" if self.rules.has_sign_in else None,
             "trigger": f"{base}/trigger" if self.rules.has_trigger_rules else None,
-            "events": f"{base}/events" if self.keeps_history else None,
+            "events": f"{base}/events" if self.keeps_history or self.sources else None,
             "client": client,
         }
         if gives_away(config, self.settings):

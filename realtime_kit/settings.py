@@ -351,8 +351,8 @@ class AwsSettings(Section):
 
 class WebSettings(Section):
     """The endpoints. `trigger_tokens` are the bearers that may `POST /trigger`; each of them is
-    valid, so that one can be replaced while the other is in use. `streams` is how many event streams
-    and waiting polls a process holds open; what comes on top is answered at once."""
+    valid, so that one can be replaced while the other is in use. `streams` is how many event
+    streams and waiting polls a process holds open; what comes on top is answered at once."""
 
     name = "web"
 

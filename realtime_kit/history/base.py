@@ -106,7 +106,8 @@ class Draft(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An event of a channel's log. `time` is milliseconds since 1970."""
+    """An event of a channel's log. `time` is milliseconds since 1970. `position` is where it is if
+    that is not an offset in an epoch."""
 
     offset: int
     time: int
@@ -115,6 +116,7 @@ class Entry(NamedTuple):
     data: str
     mutation: str | None = None
     exclude: str | None = None
+    position: str | None = None
 
 
 class Head(NamedTuple):

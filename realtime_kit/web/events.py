@@ -43,6 +43,7 @@ from realtime_kit.events import decode
 from realtime_kit.following import Following, Waiter
 from realtime_kit.history.base import Entry, Page, Position
 from realtime_kit.realtime import Realtime
+from realtime_kit.sources import MARK, Cursor, Rows
 from realtime_kit.web.http import HttpRequest, HttpResponse
 
 MAX_CHANNELS = 100
@@ -70,7 +71,7 @@ class Refused(Exception):
 class Asked(NamedTuple):
     """What was asked for, and may be had: by channel the position to go on from (None: now)."""
 
-    positions: dict[str, Position | None]
+    positions: dict[str, Position | Cursor | None]
     sockets: frozenset[str]
     wait: float
 
@@ -107,7 +108,10 @@ def _asked(
                 name: {**one, "explain": realtime.explain(user, name)} for name, one in told.items()
             }
         raise Refused(403, {"error": "denied", "channels": told})
-    without = [name for name in names if realtime.recorder.history(name) is None]
+    sources = {name for name in names if realtime.sources.find(name)}
+    without = [
+        name for name in names if name not in sources and realtime.recorder.history(name) is None
+    ]
     if without:
         body = {"error": "this channel has no history", "channels": without}
         raise Refused(409, body)
@@ -115,11 +119,17 @@ def _asked(
     if len(given) != len(names):
         raise Refused(400, {"error": "position has one item per channel, in their order"})
     try:
-        found = [Position.parse(item) if item else None for item in given]
+        found = [_place(item, name in sources) for name, item in zip(names, given, strict=True)]
     except InvalidEvent as error:
         raise Refused(400, {"error": str(error)}) from None
     sockets = request.headers.get("x-socket-id", "").split(",")
     return Asked(dict(zip(names, found, strict=True)), frozenset(sockets) - {""}, wait)
+
+
+def _place(text: str, of_source: bool) -> Position | Cursor | None:
+    if of_source:
+        return Cursor.parse(text or MARK)
+    return Position.parse(text) if text else None
 
 
 def _parameters(request: HttpRequest) -> tuple[list[str], str, float]:
@@ -155,7 +165,7 @@ class Reader:
 
     def __init__(self, realtime: Realtime, asked: Asked) -> None:
         self.following: Following = realtime.following
-        self.positions: dict[str, Position | None] = dict(asked.positions)
+        self.positions: dict[str, Position | Cursor | None] = dict(asked.positions)
         self.recovered: dict[str, bool] = dict.fromkeys(asked.positions, True)
         self.more: dict[str, bool] = dict.fromkeys(asked.positions, False)
         self._recorder = realtime.recorder
@@ -172,7 +182,7 @@ class Reader:
             if at is None:
                 self.positions[name] = self._recorder.position(name)
 
-    def read(self) -> Iterator[tuple[str, Page]]:
+    def read(self) -> Iterator[tuple[str, Page | Rows]]:
         """The next page of each channel that has one."""
         for name, at in self.positions.items():
             if at is None:
@@ -185,6 +195,13 @@ class Reader:
                 self.recovered[name] = False
             yield name, page
 
+    def move(self, name: str, page: Page | Rows, entry: Entry) -> None:
+        """The client is sent everything up to `entry` of a page."""
+        if isinstance(page, Rows):
+            self.positions[name] = Cursor.parse(entry.position or MARK)
+        else:
+            self.positions[name] = Position(page.position.epoch, entry.offset)
+
     def wants(self, entry: Entry) -> bool:
         """Not what its own connection has triggered `to_others`."""
         return entry.exclude is None or entry.exclude not in self._sockets
@@ -193,16 +210,16 @@ class Reader:
 @lru_cache(maxsize=1024)
 def _event(channel: str, epoch: str, entry: Entry) -> str:
     """An event as JSON, made once for all who read it."""
-    whole = {
-        "channel": channel,
-        "name": entry.name,
-        "data": decode(entry.data),
-        "id": entry.id,
-        "epoch": epoch,
-        "offset": entry.offset,
-        "time": entry.time,
-    }
-    return _encode({**whole, "mutation": entry.mutation} if entry.mutation else whole)
+    event = {"channel": channel, "name": entry.name, "data": decode(entry.data), "id": entry.id}
+    place = {"position": entry.position} if entry.position else {
+        "epoch": epoch, "offset": entry.offset
+    }  # fmt: skip
+    mutation = {"mutation": entry.mutation} if entry.mutation else {}
+    return _encode({**event, **place, **mutation, "time": entry.time})
+
+
+def _epoch(page: Page | Rows) -> str:
+    return "" if isinstance(page, Rows) else page.position.epoch
 
 
 # --- as JSON --------------------------------------------------------------------------------
@@ -246,7 +263,7 @@ def _collect(reader: Reader) -> list[str]:
     found = []
     for name, page in reader.read():
         reader.positions[name] = page.position
-        epoch = page.position.epoch
+        epoch = _epoch(page)
         found += [_event(name, epoch, entry) for entry in page.entries if reader.wants(entry)]
     return found
 
@@ -300,8 +317,7 @@ def _follow(reader: Reader, waiter: Waiter, opening: bytes) -> Iterator[bytes]:
     while not waiter.failed and (left := deadline - time.monotonic()) > 0:
         if not any(reader.more.values()) and not waiter.wait(min(HEARTBEAT, left)):
             yield b": ping\n\n"
-            continue
-        if frames := b"".join(_news(reader)):
+        elif not waiter.failed and (frames := b"".join(_news(reader))):
             yield frames
     yield b"event: realtime:end\ndata: {}\n\n"
 
@@ -324,12 +340,12 @@ def _news(reader: Reader) -> Iterator[bytes]:
             continue
         unseen = 0
         for entry in page.entries:
-            reader.positions[name] = Position(page.position.epoch, entry.offset)
+            reader.move(name, page, entry)
             if not reader.wants(entry):
                 unseen += 1
                 continue
             unseen = 0
-            data = _event(name, page.position.epoch, entry)
+            data = _event(name, _epoch(page), entry)
             yield f"id: {reader.cursor}\ndata: {data}\n\n".encode()
         if unseen:
             yield f"id: {reader.cursor}\n\n".encode()

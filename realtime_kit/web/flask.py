@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
@@ -97,6 +98,7 @@ class FlaskRealtime:
         declared = self._declared
         self.channel_rule = declared.channel_rule
         self.trigger_rule = declared.trigger_rule
+        self.source = declared.source
         self.sign_in = declared.sign_in
         self.grants = declared.grants
         self.on = declared.on
@@ -276,6 +278,7 @@ class _AppRealtime(Realtime):
             on_error=declared._on_error,
         )
         self.rules = declared.rules
+        self._sources = declared.sources
         self._handlers = declared._handlers
         self._app = app
 
@@ -288,6 +291,9 @@ class _AppRealtime(Realtime):
                 "own. Set REALTIME_HISTORY__URL to a database"
             )
         return super().recorder
+
+    def in_context(self) -> AbstractContextManager[Any]:
+        return self._app.app_context()
 
     def in_development(self) -> bool:
         return self._app.debug or self._app.testing
