@@ -119,7 +119,7 @@ async function showEarlier() {
 
 client.on("state", (state, detail) => {
   connection.show(state, detail);
-  byId("socket-id").textContent = client.socketId ?? "–";
+  byId("socket-id").textContent = byId("socket-id").title = client.socketId ?? "–";
   if (state === "connected") composer.resend();
 });
 client.on("error", (error) => console.info(`realtime: ${error.message}`));
