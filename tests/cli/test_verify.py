@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from realtime_kit.cli._deployment import _load_functions
 from realtime_kit.deployment.cost import prices
+from realtime_kit.emulators.ably.server import AblyEmulator
 from realtime_kit.emulators.deployment import deployed
+from realtime_kit.hosting.local import running
 from realtime_kit.testing.conformance.channels_wire import Browsers
 from realtime_kit.testing.dynamodb import MemoryDynamoDB
 from realtime_kit.testing.live import without_secrets
@@ -57,7 +60,7 @@ def test_a_provider_that_there_is_not(run):
 def test_the_embedded_server(run, served, tmp_path):
     done = run("verify", "--live", "local")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "at most 2000 messages. They cost nothing." in done.stderr
+    assert "at most 5000 messages. They cost nothing." in done.stderr
     report = _report(tmp_path, "local")
     assert re.search(r"^\*\*[5-9]\d passed, 0 failed, 3 not possible\.\*\*$", report, re.MULTILINE)
     assert "| connection: a ping is answered | passed |" in report
@@ -162,3 +165,31 @@ def test_what_was_signed_is_left_out(text: str):
     shown = without_secrets(text, [SECRET])
     assert "…" in shown
     assert not re.search(rf"ab{{32}}|{SECRET}|c2lnbmF0dXJl|(ab){{32}}", shown)
+
+
+def test_ably(run, tmp_path):
+    key = f"local0.dev:{SECRET}"
+    with running(AblyEmulator([key])) as emulator:
+        emulator.call(allow_revocation)
+        environ = {
+            "REALTIME_ABLY__KEY": key,
+            "REALTIME_ABLY__ENDPOINT": "127.0.0.1",
+            "REALTIME_ABLY__PORT": str(emulator.port),
+            "REALTIME_ABLY__TLS": "false",
+            "REALTIME_ABLY__ENCRYPTION_MASTER_KEY": MASTER_KEY,
+        }
+        done = run("verify", "--live", "ably", env=environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = _report(tmp_path, "ably")
+    assert re.search(r"^\*\*[5-9]\d passed, 0 failed\.\*\*$", report, re.MULTILINE)
+    assert "| user auth: a connection signs in | passed |" in report
+    for secret in (SECRET, MASTER_KEY):
+        assert secret not in report + done.stdout + done.stderr
+
+
+def allow_revocation(world) -> None:
+    """What is switched on for a key in Ably's dashboard."""
+    for app in world.apps.values():
+        app.keys.update(
+            {name: replace(key, revocable_tokens=True) for name, key in app.keys.items()}
+        )

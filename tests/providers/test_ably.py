@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from realtime_kit.authorization import Grant, Member, SignIn
+from realtime_kit.authorization import Grant
 from realtime_kit.errors import Rejected
 from realtime_kit.events import Event
 from realtime_kit.providers.ably import AblyProvider
 from realtime_kit.providers.base import AuthRequest
 from realtime_kit.settings import AblySettings, is_loopback
 from realtime_kit.testing import conformance
-from realtime_kit.testing.conformance import TIMEOUT
+from realtime_kit.testing.conformance import TIMEOUT, ably_access
 from realtime_kit.testing.conformance.ably_wire import AblyWire
-from realtime_kit.testing.conformance.suite import Connect, prove, sign_in
+from realtime_kit.testing.conformance.suite import Connect, sign_in
 from realtime_kit.testing.faults import Answer, Received
 
 SECRET = "secret-of-ably"
@@ -89,46 +89,10 @@ class TestEncrypted(conformance.EncryptedSuite): ...
 class TestClient(conformance.ClientSuite): ...
 
 
-class TestChannelAuth(conformance.ChannelAuthSuite):
-    """A proof on Ably is a token: whose it is stands in it, and not which connection's."""
-
-    def test_the_proof_is_for_one_connection(
-        self, provider: AblyProvider, connect: Connect
-    ) -> None:
-        """Whoever has a token of user 7 is user 7: they cannot be on a channel as somebody else."""
-        page, thief = connect(), connect()
-        sign_in(provider, thief, "8")
-        thief.subscribe("presence-room", prove(provider, page, "presence-room", Member("7")))
-        assert provider.members("presence-room") == ["7"]
-
-    def test_a_socket_id_that_cannot_be_one(self, provider: AblyProvider) -> None:
-        """Nobody has one yet when they fetch their first token."""
-        for socket_id in (None, "", "1:2"):
-            request = AuthRequest("7", socket_id, (Grant(channel="private-a"),))
-            assert provider.authorize(request).token
-
-    def test_the_proof_is_not_shown(self, provider: AblyProvider, connect: Connect) -> None:
-        answer = prove(provider, connect(), "private-a")
-        assert str(answer.token) not in repr(answer)
+class TestChannelAuth(ably_access.ChannelAuthSuite): ...
 
 
-class TestUserAuth(conformance.UserAuthSuite):
-    def test_a_connection_signs_in(self, provider: AblyProvider, connect: Connect) -> None:
-        page = connect()
-        page.sign_in(provider.sign_in(page.socket_id, SignIn("7", {"name": "Zoë"})))
-        page.subscribe("#server-to-user-7")
-
-    def test_the_proof_is_for_one_connection(
-        self, provider: AblyProvider, connect: Connect
-    ) -> None:
-        """It opens the channel of the user that it is about, and no other's."""
-        page, thief = connect(), connect()
-        thief.sign_in(provider.sign_in(page.socket_id, SignIn("7")))
-        with pytest.raises(conformance.Refused):
-            thief.subscribe("#server-to-user-8")
-
-    def test_a_socket_id_that_cannot_be_one(self, provider: AblyProvider) -> None:
-        assert provider.sign_in("", SignIn("7"))["auth"]
+class TestUserAuth(ably_access.UserAuthSuite): ...
 
 
 class TestSendToUser(conformance.SendToUserSuite): ...

@@ -20,8 +20,8 @@ import pytest
 
 # So that a failed assertion here says as much as one in a test file.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("access", "asking", "failing", "publishing")),
-    *(f"{__name__}.{module}" for module in ("silent", "suite")),
+    *(f"{__name__}.{module}" for module in ("ably_access", "access", "asking", "failing")),
+    *(f"{__name__}.{module}" for module in ("publishing", "silent", "suite")),
 )
 
 from realtime_kit.testing.conformance.access import (  # noqa: E402

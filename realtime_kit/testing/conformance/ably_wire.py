@@ -35,13 +35,27 @@ from realtime_kit.testing.conformance.wire import DEADLINE, Delivery, Refused
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
-ACK, NACK, CONNECTED, DISCONNECTED, ERROR = 1, 2, 4, 6, 9
+ACK, NACK, CONNECTED, DISCONNECTED, CLOSE, ERROR = 1, 2, 4, 6, 7, 9
 ATTACH, ATTACHED, PRESENCE, MESSAGE, AUTH = 10, 11, 14, 15, 17
 ENTER = 2
 _MARKS = ("id", "offset", "epoch", "mutation")
 
 
-class AblyWire(Browsers):
+class AblyBrowsers(Browsers):
+    """Browsers of Ably's protocol; `settings` sign the tokens that they start with."""
+
+    settings: AblySettings
+
+    def connect(self, config: Mapping[str, Any]) -> AblyObserver:  # type: ignore[override]
+        """A browser, connected as a guest."""
+        address = config["ably"]
+        scheme, port = ("wss", 443) if address["tls"] else ("ws", 80)
+        url = f"{scheme}://{_host(address['endpoint'])}:{address['port'] or port}/"
+        guest = AblyProvider(self.settings).authorize(AuthRequest(None, None, ())).token
+        return AblyObserver(self.run, self._session, url, str(guest))
+
+
+class AblyWire(AblyBrowsers):
     """Runs while it is entered. `settings` are for a provider that is to deliver there."""
 
     def __init__(self, key: str) -> None:
@@ -65,14 +79,6 @@ class AblyWire(Browsers):
             app.keys.update(
                 {name: replace(key, revocable_tokens=allowed) for name, key in app.keys.items()}
             )
-
-    def connect(self, config: Mapping[str, Any]) -> AblyObserver:  # type: ignore[override]
-        """A browser, connected as a guest."""
-        address = config["ably"]
-        scheme = "wss" if address["tls"] else "ws"
-        url = f"{scheme}://{address['endpoint']}:{address['port']}/"
-        guest = AblyProvider(self.settings).authorize(AuthRequest(None, None, ())).token
-        return AblyObserver(self.run, self._session, url, str(guest))
 
     def webhook(self) -> tuple[Mapping[str, str], bytes]:
         """The next webhook: headers and body."""
@@ -177,6 +183,9 @@ class AblyObserver:
             raise AssertionError(f"the connection was not closed within {DEADLINE:g} s")
 
     def close(self) -> None:
+        if not self._ended.is_set():
+            self._send({"action": CLOSE})  # else Ably keeps the connection for two minutes
+            self._ended.wait(DEADLINE)
         self._run(self._websocket.close())
         self._run(_end(self._reading))
 
@@ -249,6 +258,14 @@ class AblyObserver:
             if frame["action"] == DISCONNECTED:
                 break
         ended.set()
+
+
+def _host(endpoint: str | None) -> str:
+    """REC1b: a name without a dot is one of Ably's own."""
+    endpoint = endpoint or "main"
+    if "." in endpoint or "::" in endpoint or endpoint == "localhost":
+        return endpoint
+    return f"{endpoint}.realtime.ably.net"
 
 
 async def _start(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import pytest
 
 from realtime_kit.disclosure import secrets_in
-from realtime_kit.errors import ConfigurationError
+from realtime_kit.errors import ConfigurationError, missing_extra
 from realtime_kit.providers import load
 from realtime_kit.providers.base import Capability, Provider
 from realtime_kit.settings import RealtimeSettings
@@ -29,8 +29,7 @@ from realtime_kit.testing.conformance import Suite
 from realtime_kit.testing.conformance.channels_wire import Browsers
 from realtime_kit.testing.live.meter import CapReached, Meter, Metered, MeteredObserver, metered
 
-PROVIDERS = ("aws", "local", "pusher")
-SUITES = Path(__file__).with_name("suites.py")
+PROVIDERS = ("ably", "aws", "local", "pusher")
 QUIET = 20.0  # seconds until the browsers of one check must be gone for the service, too
 
 State = Literal["passed", "failed", "not possible", "not run"]
@@ -78,7 +77,7 @@ def verify(
     run, meter = Run(name, limit), Meter(limit)
     provider = metered(load(name)).from_settings(settings)
     provider.meter = meter
-    with closing(provider), Browsers() as browsers:
+    with closing(provider), _browsers(name, settings) as browsers:
         try:
             _refuse_if_in_use(provider)
         except CapReached as error:
@@ -91,15 +90,27 @@ def verify(
     return run
 
 
+def _browsers(name: str, settings: RealtimeSettings) -> Browsers:
+    if name != "ably":
+        return Browsers()
+    try:
+        from realtime_kit.testing.conformance.ably_wire import AblyBrowsers
+    except ModuleNotFoundError as error:
+        raise missing_extra("emulators", "verifying provider 'ably'") from error
+    browsers = AblyBrowsers()
+    browsers.settings = settings.ably
+    return browsers
+
+
 def _pytest(plugin: _Plugin) -> None:
     """Nothing of the project in whose directory this runs: no settings, no plugins, no files."""
     before = {name: os.environ.pop(name, None) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    options = ["-c", os.devnull, f"--rootdir={SUITES.parent}", "--noconftest"]
+    options = ["-c", os.devnull, f"--rootdir={plugin.suites.parent}", "--noconftest"]
     options += ["--import-mode=importlib", "--capture=no", "-p", "no:cacheprovider"]
     options += ["-p", "no:terminal"]
     try:
-        pytest.main([*options, str(SUITES)], plugins=[plugin])
+        pytest.main([*options, str(plugin.suites)], plugins=[plugin])
     finally:
         del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
         os.environ.update({name: value for name, value in before.items() if value is not None})
@@ -136,6 +147,12 @@ class _Plugin:
         self._secrets = sorted(secrets_in(self._section), key=len, reverse=True)
         self._progress = progress
         self._left: list[str] = []
+
+    @property
+    def suites(self) -> Path:
+        """The file with the suites of the provider."""
+        own = "ably_suites.py" if self._run.provider == "ably" else "suites.py"
+        return Path(__file__).with_name(own)
 
     @property
     def ran(self) -> bool:

@@ -32,6 +32,10 @@ _UNVERIFIED_BY_PROVIDER = {
         "Boto3Transport (`REALTIME_AWS__TRANSPORT=boto3`), unless the deployment uses it.",
         "What it really cost: compare the bill.",
     ),
+    "ably": (
+        "Client events, history, and what is paid for by the month.",
+        "How long a connection that ended without a word is kept.",
+    ),
     "pusher": (
         "Client events, which are switched on in the app's settings.",
         "What counts against the plan: compare the dashboard.",
@@ -91,7 +95,7 @@ def place(provider: str, settings: RealtimeSettings) -> str:
         return f"region {rest.partition('.')[0]}" if found else f"host {host}"
     if provider == "local":
         return f"host {settings.local.host}"
-    return provider
+    return f"host {settings.ably.endpoint or 'main'}"
 
 
 def _versions() -> Iterator[str]:
