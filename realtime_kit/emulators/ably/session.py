@@ -17,7 +17,7 @@ from realtime_kit.emulators.ably.connection import Connection, Options, Socket
 from realtime_kit.emulators.ably.errors import AblyError
 from realtime_kit.emulators.ably.names import parse_name
 from realtime_kit.emulators.ably.publishing import denied
-from realtime_kit.emulators.ably.wire import Action, Frame, decode
+from realtime_kit.emulators.ably.wire import Action, Flag, Frame, decode
 from realtime_kit.emulators.ably.world import World
 
 Message = Mapping[str, Any]
@@ -116,7 +116,7 @@ class Session:
         before = connection.attachments.get(name) if isinstance(name, str) else None
         try:
             attachment = _attachment(connection, message, before)
-            frames = _answer(attachment, message, initial=before is None)
+            frames = _answer(attachment, message, initial=before is None and not _resumes(message))
         except AblyError as error:
             connection.send(Frame(Action.ERROR, channel=name, error=error.info()))
             if before is not None:
@@ -230,6 +230,12 @@ def _attachment(connection: Connection, message: Message, before: Attachment | N
     if not attachment.modes:
         raise denied(channel.name)
     return attachment
+
+
+def _resumes(message: Message) -> bool:
+    """A client says that it was attached before (RTL4j2)."""
+    flags = message.get("flags")
+    return isinstance(flags, int) and bool(flags & Flag.ATTACH_RESUME)
 
 
 def _answer(attachment: Attachment, message: Message, *, initial: bool) -> list[Frame]:

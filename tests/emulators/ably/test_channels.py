@@ -383,6 +383,13 @@ def test_rewind_by_time_with_a_limit(rig):
     assert _names(few) == ["c"]
 
 
+def test_rtl4j2_there_is_no_rewind_for_who_was_attached_before(rig):
+    writer, client = rig.connect(), rig.connect()
+    writer.publish("foo", {"name": "a"})
+    client.attach("foo", params={"rewind": "1"}, flags=int(Flag.ATTACH_RESUME))
+    assert _names(client) == []
+
+
 def test_rewind_of_nothing_has_no_backlog(rig):
     assert not rig.connect().attach("foo", params={"rewind": "1"})["flags"] & Flag.HAS_BACKLOG
 
