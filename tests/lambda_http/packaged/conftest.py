@@ -13,17 +13,17 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from queue import Empty, Queue
 from typing import Any
 
 import pytest
+
+from realtime_kit.testing.lambda_runtime import Running, running
 
 DEADLINE = 30.0
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -225,133 +225,19 @@ def store() -> Iterator[ParameterStore]:
         thread.join()
 
 
-class RuntimeApi(ThreadingHTTPServer):
-    """Lambda's runtime API (Lambda Developer Guide, "Using the Lambda runtime API")."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.invocations: Queue[dict[str, Any]] = Queue()
-        self.answers: Queue[tuple[str, Any]] = Queue()
-        self.closing = threading.Event()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: RuntimeApi
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # header and body at once: two writes would wait for each other's ACK
-
-    def do_GET(self) -> None:
-        while not self.server.closing.is_set():
-            try:
-                event = self.server.invocations.get(timeout=0.05)
-            except Empty:
-                continue
-            self._answer(200, json.dumps(event).encode())
-            return
-
-    def do_POST(self) -> None:
-        kind = "/".join(self.path.split("/")[3:])
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.answers.put((kind.rpartition("/")[2] if "invocation" in kind else kind, body))
-        self._answer(202, b"{}")
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")  # without it the client crashes
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
-        self.send_header("Lambda-Runtime-Deadline-Ms", "4102444800000")
-        self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:::function:x")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class Running:
-    """A function in its own process. `invoke` gives its answer, or raises what it reported."""
-
-    api: RuntimeApi
-    process: subprocess.Popen[str]
-
-    def invoke(self, event: Any) -> Any:
-        self.api.invocations.put(event)
-        return self.answer("response")
-
-    def answer(self, expected: str) -> Any:
-        ends = time.monotonic() + DEADLINE
-        while time.monotonic() < ends and self.process.poll() is None:
-            try:
-                kind, body = self.api.answers.get(timeout=0.1)
-            except Empty:
-                continue
-            assert kind == expected, body
-            return body
-        self.process.kill()
-        raise AssertionError(f"no answer: {self.process.communicate()[0]}")
-
-
 Start = Callable[..., Running]
 
 
-@pytest.fixture(scope="session")
-def runtime_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The runtime's own modules, apart from everything else that is installed here."""
-    awslambdaric = pytest.importorskip("awslambdaric")
-    site = Path(awslambdaric.__file__).parent.parent
-    folder = tmp_path_factory.mktemp("runtime")
-    names = ("awslambdaric", "simplejson", "snapshot_restore_py", "runtime_client*.so")
-    for path in (path for name in names for path in site.glob(name)):
-        (folder / path.name).symlink_to(path)
-    return folder
-
-
-@contextmanager
-def _running(
-    package: Package, client: Path, handler: str, environ: dict[str, str]
-) -> Iterator[Running]:
-    root = package.root(handler.partition("/")[2].removesuffix(".handler"))
-    with ExitStack() as stack:
-        api = stack.enter_context(RuntimeApi())
-        thread = threading.Thread(target=api.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(api.shutdown)
-        stack.callback(api.closing.set)
-        # -S: without the site-packages of this machine.
-        process = subprocess.Popen(
-            [sys.executable, "-S", "-m", "awslambdaric", handler],
-            cwd=root,
-            env={
-                "AWS_LAMBDA_RUNTIME_API": api.address,
-                "AWS_LAMBDA_FUNCTION_NAME": handler,
-                "LAMBDA_TASK_ROOT": str(root),
-                "PYTHONPATH": str(client),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **environ,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        stack.callback(process.communicate)
-        stack.callback(process.kill)
-        yield Running(api, process)
-
-
 @pytest.fixture
-def start(request: pytest.FixtureRequest, runtime_client: Path) -> Iterator[Start]:
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     """`start("lambdas/auth.handler", NAME="value")`: that function, until the test ends; `of` is
     its package, if not the one over Pusher."""
+    pytest.importorskip("awslambdaric")
     with ExitStack() as stack:
-        yield lambda handler, of=None, **environ: stack.enter_context(
-            _running(of or request.getfixturevalue("package"), runtime_client, handler, environ)
-        )
+
+        def start(handler: str, of: Package | None = None, **environ: str) -> Running:
+            package = of or request.getfixturevalue("package")
+            root = package.root(handler.partition("/")[2].removesuffix(".handler"))
+            return stack.enter_context(running(root, handler, environ))
+
+        yield start
