@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from realtime_kit.cli._listener import Received
+    from realtime_kit.cli._ably_listener import AblyListener
+    from realtime_kit.cli._listener import Listener, Received
+    from realtime_kit.realtime import Realtime
 
 
 @click.command(short_help="Print events as they happen.")
@@ -46,13 +48,10 @@ def listen(
       realtime-kit listen orders --count 1 --timeout 10
       realtime-kit listen '#server-to-user-7'                what a signed-in user gets
     """
-    from realtime_kit.cli._listener import Listener
     from realtime_kit.realtime import Realtime
 
     printer = _Printer(count, as_json)
-    listener = Listener(
-        Realtime().provider, channels, user_id=user, on_event=printer, notice=_notice
-    )
+    listener = _listener(Realtime(), channels, user_id=user, on_event=printer, notice=_notice)
     try:
         asyncio.run(_until_done(listener.run(), printer.done, timeout))
     except KeyboardInterrupt:
@@ -62,6 +61,18 @@ def listen(
         raise printer.broken
     if timeout is not None and count is not None and printer.seen < count:
         raise click.ClickException(f"{printer.seen} of {count} events in {timeout:g} s")
+
+
+def _listener(
+    realtime: Realtime, channels: tuple[str, ...], **options: Any
+) -> Listener | AblyListener:
+    if realtime.provider.name == "ably":
+        from realtime_kit.cli._ably_listener import AblyListener
+
+        return AblyListener(realtime.settings.ably, channels, **options)
+    from realtime_kit.cli._listener import Listener
+
+    return Listener(realtime.provider, channels, **options)
 
 
 async def _until_done(

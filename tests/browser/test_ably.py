@@ -1,4 +1,4 @@
-"""The demo on Ably: the emulator that `realtime-kit demo` starts, and the real ably-js in the page."""
+"""The demo on Ably: the emulator that `realtime-kit demo` starts, and ably-js in the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ ASK = """async (room) => {
   const { config, client } = JSON.parse(document.getElementById("page").textContent);
   const { connect } = await import(client);
   const mine = connect({ configUrl: config, headers: () => ({ "X-Seat": "0" }) });
-  const told = await mine.subscribe(`private-room-${room}`).ready().then(() => null, (error) => error);
+  const channel = mine.subscribe(`private-room-${room}`);
+  const told = await channel.ready().then(() => null, (error) => error);
   mine.close();
   return told && [told.code, told.status];
 }"""
@@ -32,6 +33,10 @@ def demo(run, tmp_path_factory: pytest.TempPathFactory):
 def test_two_people_chat_see_each_other_and_each_other_s_typing(two) -> None:
     ada, grace = two
     expect(ada.locator(".facts")).to_contain_text("ably")
+    assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    panel = ada.locator("#people-panel").bounding_box()
+    assert panel
+    assert panel["x"] + panel["width"] <= ada.page.viewport_size["width"]
     ada.say("Hello Grace")
     grace.sees("Hello Grace")
     grace.box.press_sequentially(f"Hello @{ada.handle}")
