@@ -39,8 +39,11 @@ from realtime_kit.providers.base import (
 from realtime_kit.webhooks import WebhookEvent, WebhookKind
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, scoped_session
+
     from realtime_kit.following import Following
     from realtime_kit.history import History
+    from realtime_kit.outbox import Outbox
     from realtime_kit.recording import Recorder
     from realtime_kit.settings import RealtimeSettings
     from realtime_kit.sources import Row, Sources
@@ -312,9 +315,40 @@ class Realtime:
         background: bool = False,
     ) -> list[Receipt]:
         """Send an event to the connections that are signed in as `user_id`; like `trigger`."""
-        self._require(Capability.SEND_TO_USER, "send to a user")
-        event = Event((user_channel(str(user_id)),), name, data, id=id)
+        event = self.event_for_user(user_id, name, data, id=id)
         return self._publish([event], (), on_error, background)
+
+    def event_for_user(self, user_id: str, name: str, data: Any, *, id: str | None = None) -> Event:
+        """What `send_to_user` sends. Raises `Unsupported`."""
+        self._require(Capability.SEND_TO_USER, "send to a user")
+        return Event((user_channel(str(user_id)),), name, data, id=id)
+
+    def outbox(self, session: Session | scoped_session[Session]) -> Outbox:
+        """Where events are triggered that are sent if the session's transaction commits; by a
+        relay: `realtime-kit relay`."""
+        from realtime_kit.outbox import Outbox
+
+        return Outbox(self, session)
+
+    def trigger_after_commit(
+        self,
+        session: Session | scoped_session[Session],
+        channels: Channels,
+        name: str,
+        data: Any,
+        *,
+        exclude: str | None = None,
+        id: str | None = None,
+        mutation: str | None = None,
+        on_error: OnError = "log",
+    ) -> str:
+        """Like `trigger`, done by this process once the session's transaction has committed; the
+        event's id. It is lost if the process ends in between."""
+        from realtime_kit.outbox import trigger_after_commit
+
+        names = (channels,) if isinstance(channels, str) else tuple(channels)
+        event = Event(names, name, data, id=id, mutation=mutation, exclude=exclude)
+        return trigger_after_commit(self, session, event, on_error=_checked(on_error) or "log")
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all `background` calls are done, at most `timeout` seconds."""
@@ -335,7 +369,7 @@ class Realtime:
     ) -> list[Receipt]:
         policy = _checked(on_error) or self.default_on_error()
         wanted = tuple(info)
-        events = [event if event.id else replace(event, id=_new_id()) for event in events]
+        events = _with_ids(events)
         if background:
             return self._publish_later(events, wanted, policy)
         return self._send(events, wanted, policy) if events else []
@@ -363,11 +397,7 @@ class Realtime:
             )
         if info:
             raise Unsupported("background=True returns no receipts, so info= has no answer")
-        # What is wrong with an event is the caller's to hear, and what the caller does to the data
-        # afterwards is not part of it.
-        for event in events:
-            self.provider.validate(event)
-        frozen = [replace(event, data=_settled(event)) for event in events]
+        frozen = self.settle(events)
         if not self._worker.submit(lambda: self._send(frozen, (), "log")):
             full = ProviderUnavailable(
                 "too many background calls are waiting; this one was not taken",
@@ -378,6 +408,17 @@ class Realtime:
                 raise full
             self._record(full, frozen)
         return []
+
+    def settle(self, events: Iterable[Event]) -> list[Event]:
+        """Events that are sent later, with ids. What is wrong with one is the caller's to hear now,
+        and what the caller does to the data afterwards is not part of it."""
+        found = _with_ids(events)
+        for event in found:
+            if self.keeps_history:
+                self.recorder.validate(self.provider, event)
+            else:
+                self.provider.validate(event)
+        return [replace(event, data=_settled(event)) for event in found]
 
     def default_on_error(self) -> OnError:
         """What happens to a failed push where the call does not say."""
@@ -571,8 +612,8 @@ def _checked(on_error: OnError | None) -> OnError | None:
     return on_error
 
 
-def _new_id() -> str:
-    return os.urandom(12).hex()
+def _with_ids(events: Iterable[Event]) -> list[Event]:
+    return [event if event.id else replace(event, id=os.urandom(12).hex()) for event in events]
 
 
 def _settled(event: Event) -> Any:

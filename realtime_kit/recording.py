@@ -126,8 +126,7 @@ class Recorder:
         parts = [part for place, event in enumerate(events) for part in self._split(place, event)]
         if not any(history for _, _, history in parts):
             return provider.publish(events, info=info)
-        for _, event, history in parts:
-            provider.validate(_widest(event) if history else event)
+        self._validate(provider, parts)
         numbered = self._number(provider, parts)
         receipts = iter(provider.publish(numbered, info=info))
         found = {
@@ -136,6 +135,14 @@ class Recorder:
             for channel in event.channels
         }
         return [found[place, name] for place, event in enumerate(events) for name in event.channels]
+
+    def validate(self, provider: Provider, event: Event) -> None:
+        """Raise what `publish` would raise of the event itself, without recording it."""
+        self._validate(provider, self._split(0, event))
+
+    def _validate(self, provider: Provider, parts: Iterable[_Part]) -> None:
+        for _, event, history in parts:
+            provider.validate(_widest(event) if history else event)
 
     def _split(self, place: int, event: Event) -> list[_Part]:
         """One part for each channel with history, and one for all others. An event that has its
@@ -149,7 +156,9 @@ class Recorder:
             _Part(place, replace(event, channels=(name,)), history)
             for name, history in histories.items()
         ]
-        return [*parts, _Part(place, replace(event, channels=rest), None)] if rest else parts
+        if rest or not parts:
+            parts.append(_Part(place, replace(event, channels=rest), None))
+        return parts
 
     def _number(self, provider: Provider, parts: Sequence[_Part]) -> list[Event]:
         """Append what is recorded, each channel's events at once, and fill in the numbers."""

@@ -75,7 +75,7 @@ class SqlLog(EventLog):
     numbers, and inserts; two statements where nothing is to be dropped."""
 
     def __init__(self, database: str | sa.Engine, *, name: str = "history") -> None:
-        self._engine = _engine(database) if isinstance(database, str) else database
+        self._engine = make_engine(database) if isinstance(database, str) else database
         self._name = name
         self._is_made = False
         self._appends = 0
@@ -219,28 +219,34 @@ class SqlLog(EventLog):
         return len(names)
 
     def _guarded(self, work: Callable[[], T]) -> T:
-        """Do it, again if the database asks for that (a lock, a deadlock, a connection that had
-        gone): a transaction that failed has done nothing, or is found by its ids."""
-        for attempt in range(_TRIES):
-            try:
-                return work()
-            except (OperationalError, IntegrityError) as error:
-                if attempt == _TRIES - 1:
-                    raise self._unavailable(error) from error
-                time.sleep(0.02 * 2**attempt * (0.5 + os.urandom(1)[0] / 255))
-            except DBAPIError as error:
-                raise self._unavailable(error) from error
-        raise AssertionError  # not reached
-
-    def _unavailable(self, error: DBAPIError) -> ProviderUnavailable:
-        return ProviderUnavailable(
-            f"the event log's database failed: {type(error.orig).__name__}",
-            provider=self._name,
-            retryable=True,
-        )
+        return guarded(work, "the event log's database", self._name)
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def guarded(work: Callable[[], T], what: str, name: str) -> T:
+    """Do it, again if the database asks for that (a lock, a deadlock, a connection that had gone):
+    a transaction that failed has done nothing, or is found by its ids.
+
+    Raises `ProviderUnavailable` of the provider `name`, saying that `what` failed.
+    """
+    for attempt in range(_TRIES):
+        try:
+            return work()
+        except (OperationalError, IntegrityError) as error:
+            if attempt == _TRIES - 1:
+                raise _unavailable(error, what, name) from error
+            time.sleep(0.02 * 2**attempt * (0.5 + os.urandom(1)[0] / 255))
+        except DBAPIError as error:
+            raise _unavailable(error, what, name) from error
+    raise AssertionError  # not reached
+
+
+def _unavailable(error: DBAPIError, what: str, name: str) -> ProviderUnavailable:
+    return ProviderUnavailable(
+        f"{what} failed: {type(error.orig).__name__}", provider=name, retryable=True
+    )
 
 
 def _locked(
@@ -288,7 +294,8 @@ def _drop(connection: sa.Connection, channel: str, until: int) -> None:
     )
 
 
-def _engine(url: str) -> sa.Engine:
+def make_engine(url: str) -> sa.Engine:
+    """An engine for `url`; SQLite is set up so that readers and a writer go side by side."""
     engine = sa.create_engine(url, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
 
