@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from realtime_kit.demo.live import messages_of
-from realtime_kit.settings import RealtimeSettings
+from realtime_kit.settings import DEVELOPMENT_ABLY_KEY, RealtimeSettings
 
 DEFAULT_PORT = 6001
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """`provider` is its name; `sdk` is None where a secret would have to be shown."""
+    """`provider` is its name; `sdk` is None where a secret would have to be shown. `complete`: the
+    commands need no settings beside."""
 
     provider: str
+    complete: bool
     listen: str
     trigger: str
     sdk: str | None
@@ -28,13 +30,17 @@ class Hints:
 def for_room(settings: RealtimeSettings, room_id: str) -> Hints:
     channel = messages_of(room_id)
     local = settings.provider_name == "local"
+    emulated = settings.provider_name == "ably" and settings.ably.keys[0].is_published
     prefix = ""
     if local and settings.local.port != DEFAULT_PORT:
         prefix = f"REALTIME_PORT={settings.local.port} "
+    if emulated:
+        prefix = _ably(settings)
     command = prefix + _installed("realtime-kit")
     data = shlex.quote(json.dumps({"text": "Hello from a terminal"}))
     return Hints(
         provider=settings.provider_name,
+        complete=local or emulated,
         listen=f"{command} listen {channel}",
         trigger=f"{command} trigger {channel} message {data}",
         sdk=_sdk(settings, channel) if local and settings.local.keys[0].is_published else None,
@@ -49,6 +55,16 @@ def _installed(program: str) -> str:
         return program
     here = Path.cwd()
     return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
+
+
+def _ably(settings: RealtimeSettings) -> str:
+    """What `realtime-kit dev` told the application of the emulator."""
+    ably = settings.ably
+    given = {"ENDPOINT": ably.endpoint, "PORT": ably.port, "TLS": str(ably.tls).lower()}
+    parts = [f"REALTIME_ABLY__{name}={value}" for name, value in given.items() if value is not None]
+    return " ".join(
+        ["REALTIME_PROVIDER=ably", f"REALTIME_ABLY__KEY={DEVELOPMENT_ABLY_KEY}", *parts, ""]
+    )
 
 
 def _sdk(settings: RealtimeSettings, channel: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -67,6 +68,16 @@ def test_a_message_comes_once_to_all_windows_but_the_one_that_wrote_it(two, wind
     expect(grace.people).to_have_count(2)
     grace.say("Still there?")
     ada.sees("Still there?")
+
+
+def test_what_the_page_suggests_for_a_terminal_reaches_it(two, checkout) -> None:
+    ada, _grace = two
+    command = ada.locator("#command-trigger").text_content()
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=checkout, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    ada.sees("Hello from a terminal")
 
 
 def test_a_private_room_is_denied_to_others_and_to_who_was_put_out_of_it(two) -> None:

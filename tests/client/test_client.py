@@ -149,7 +149,10 @@ def test_the_examples_of_the_manual_type_check(run_node, checkout, tmp_path):
     options = json.loads((HERE / "types" / "tsconfig.json").read_text())["compilerOptions"]
     options |= {"allowJs": True, "checkJs": True, "skipLibCheck": True}
     options |= {
-        "paths": {"tweetnacl": [str(checkout / "node_modules" / "tweetnacl" / "nacl.d.ts")]}
+        "paths": {
+            "ably": [str(checkout / "node_modules" / "ably" / "ably.d.ts")],
+            "tweetnacl": [str(checkout / "node_modules" / "tweetnacl" / "nacl.d.ts")],
+        }
     }
     config = tmp_path / "tsconfig.json"
     config.write_text(json.dumps({"compilerOptions": options, "include": ["example*"]}))
