@@ -7,10 +7,14 @@ import json
 import os
 import queue
 import shutil
+import signal
+import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +87,85 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("REALTIME_", "PUSHER_", "ABLY_")):
             monkeypatch.delenv(name)
+
+
+# --- databases --------------------------------------------------------------------------------
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _postgres_program(name: str) -> str | None:
+    """Debian keeps all but the client's programs out of PATH."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return shutil.which(name, path=os.pathsep.join([*map(str, places), os.environ["PATH"]]))
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL of the tests' own: the URL of its database. See also `postgres_database`."""
+    initdb, postgres = _postgres_program("initdb"), _postgres_program("postgres")
+    if not (initdb and postgres):
+        pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
+    with ExitStack() as clearing:
+        place = clearing.enter_context(tempfile.TemporaryDirectory(prefix="postgres-"))
+        user: str | None = None
+        if os.geteuid() == 0:  # as whom it refuses to run
+            user = "nobody"
+            shutil.chown(place, user)
+        create = [initdb, "-D", f"{place}/data", "-U", "tests", "-A", "trust", "-E", "UTF8"]
+        subprocess.run(
+            [*create, "--no-sync", "--locale=C"],
+            user=user, cwd=place, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        port = _free_port()
+        options = [
+            f"-cport={port}", "-clisten_addresses=127.0.0.1", "-cunix_socket_directories=",
+            "-cfsync=off", "-cmax_connections=200",
+        ]  # fmt: skip
+        log = clearing.enter_context(open(f"{place}/log", "w+"))
+        server = clearing.enter_context(
+            subprocess.Popen(
+                [postgres, "-D", f"{place}/data", *options],
+                user=user, cwd=place, stdout=log, stderr=subprocess.STDOUT,
+            )
+        )  # fmt: skip
+        clearing.callback(server.send_signal, signal.SIGINT)  # whoever is connected is dropped
+        _wait_for_postgres(server, port, log.name)
+        yield f"postgresql+psycopg://tests@127.0.0.1:{port}/postgres"
+
+
+def _wait_for_postgres(server: subprocess.Popen[bytes], port: int, log: str) -> None:
+    import psycopg
+
+    end = time.monotonic() + 2 * DEADLINE
+    while True:
+        assert server.poll() is None, Path(log).read_text()
+        try:
+            psycopg.connect(host="127.0.0.1", port=port, user="tests", dbname="postgres").close()
+        except psycopg.OperationalError:
+            assert time.monotonic() < end, Path(log).read_text()
+            time.sleep(0.05)
+        else:
+            return
+
+
+_databases = itertools.count(1)
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> str:
+    """The URL of a new and empty database on that PostgreSQL."""
+    import sqlalchemy as sa
+
+    name = f"test_{next(_databases)}"
+    engine = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return postgres_url.replace("/postgres", f"/{name}")
 
 
 # --- the official JavaScript clients ----------------------------------------------------------
