@@ -32,7 +32,7 @@ _FLAGS = {
 def create_app(world: World, spec: Mapping[str, object]) -> dict[str, object]:
     """An app of `keys` (`{capability?, revocableTokens?}`), `namespaces` (`{id, persisted?, …}`)
     and `channels` with members (`{name, presence: [{clientId, data, encoding?}]}`), and what to
-    know of it. Raises `AblyError` 40000."""
+    know of it and of where it is served. Raises `AblyError` 40000."""
     app_id = _letters(world, 6)
     keys = [_key(world, app_id, given) for given in _objects(spec, "keys")]
     namespaces = [_namespace(given) for given in _objects(spec, "namespaces")]
@@ -51,6 +51,7 @@ def create_app(world: World, spec: Mapping[str, object]) -> dict[str, object]:
         "keys": [_described(key) for key in keys],
         "namespaces": list(_objects(spec, "namespaces")),
         "channels": list(_objects(spec, "channels")),
+        **world.address,
     }
 
 

@@ -6,7 +6,6 @@ RSC7, RSC8 (formats), TG (pages), HP (headers of errors).
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from realtime_kit.emulators.ably.access import Access
 from realtime_kit.emulators.ably.auth import authenticate_rest
 from realtime_kit.emulators.ably.errors import AblyError
-from realtime_kit.emulators.ably.wire import pack, to_json, unpack
+from realtime_kit.emulators.ably.wire import from_json, pack, to_json, unpack
 
 if TYPE_CHECKING:
     from realtime_kit.emulators.ably.app import App
@@ -112,7 +111,7 @@ class Call:
                 return unpack(self.request.body)
             if self.content_type == FORM:
                 return dict(parse_qsl(self.request.body.decode(), keep_blank_values=True))
-            return json.loads(self.request.body)
+            return from_json(self.request.body)
         except (ValueError, RecursionError) as error:
             raise AblyError(40001, 400, "Invalid request body: it cannot be decoded") from error
 

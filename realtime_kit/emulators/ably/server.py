@@ -127,6 +127,11 @@ class AblyEmulator:
                 f"cannot listen on {self.host} port {self.port}: {error.strerror or error}"
             ) from error
         self.port = self._listener.sockets[0].getsockname()[1]
+        self.world.address = {
+            "endpoint": self.host,
+            "port": self.port,
+            "tls": self._tls is not None,
+        }
         self.world.timers.changed = self._arm
         self._arm()
 

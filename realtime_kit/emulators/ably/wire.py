@@ -103,8 +103,8 @@ class Frame:
 def decode(frame: str | bytes) -> dict[str, Any]:
     """What a client sent: text is JSON, bytes are msgpack. Raises `AblyError` 40000."""
     try:
-        message = json.loads(frame) if isinstance(frame, str) else unpack(frame)
-    except (ValueError, RecursionError, msgpack.UnpackException) as error:
+        message = from_json(frame) if isinstance(frame, str) else unpack(frame)
+    except (ValueError, RecursionError) as error:
         raise AblyError(40000, 400, "Invalid frame: it cannot be decoded") from error
     if not isinstance(message, Mapping) or type(message.get("action")) is not int:
         raise AblyError(40000, 400, "Invalid frame: it must be an object with an action")
@@ -112,7 +112,17 @@ def decode(frame: str | bytes) -> dict[str, Any]:
 
 
 def to_json(value: object) -> str:
+    """Of what `unpack` gave, too: what has no JSON form becomes text."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_text)
+
+
+def from_json(text: str | bytes) -> Any:
+    """Raises `ValueError`, also for what could not be written again: half characters, NaN."""
+    text = text if isinstance(text, str) else text.decode()
+    value = json.loads(text, parse_constant=_no_number)
+    if "\\u" in text:  # only an escape can be half a character
+        to_json(value).encode()
+    return value
 
 
 def pack(value: object) -> bytes:
@@ -121,12 +131,22 @@ def pack(value: object) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """Raises `ValueError` or `msgpack.UnpackException`."""
-    return msgpack.unpackb(data, raw=False, strict_map_key=False)
+    """Raises `ValueError`, also for maps whose keys are no text."""
+    try:
+        return msgpack.unpackb(data, raw=False, object_hook=_with_text_keys)
+    except msgpack.UnpackException as error:
+        raise ValueError("no msgpack") from error
+
+
+def _with_text_keys(found: dict[Any, Any]) -> dict[str, Any]:
+    if not all(type(key) is str for key in found):
+        raise ValueError("keys must be text")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _text(value: object) -> str:
-    """Bytes deep in msgpack extras have no JSON form but text."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
