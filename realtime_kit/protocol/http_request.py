@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from realtime_kit.protocol import frames, signing
 from realtime_kit.protocol.app import App, Apps
@@ -156,13 +156,8 @@ def _check_signature(call: Call, secret: str) -> None:
     method, path = call.request.method, call.request.path
     signed = {**call.params, **call.auth}
     text = signing.http_text(method, path, signed)
-    if given is not None and signing.verify(secret, text, given):
-        return
-    # Some SDKs sign the path as they were given it; their HTTP library escapes it afterwards.
-    plain = unquote(path)
-    if given is not None and plain != path:
-        plain_text = signing.http_text(method, plain, signed)
-        if signing.verify(secret, plain_text, given):
+    for variant in _spellings(path) if given is not None else ():
+        if signing.verify(secret, signing.http_text(method, variant, signed), given):
             return
     sent = "nil" if given is None else frames.encode(given)
     raise ApiError(
@@ -170,6 +165,15 @@ def _check_signature(call: Call, secret: str) -> None:
         f"Invalid signature: you should have sent HmacSHA256Hex({frames.encode(text)}, "
         f"your_secret_key), but you sent {sent}",
     )
+
+
+def _spellings(path: str) -> dict[str, None]:
+    """The path as it came, and as it may have been signed. Some SDKs sign it as they were given it,
+    and their HTTP library escapes it afterwards; some gateways (API Gateway's HTTP APIs) hand on
+    what was escaped unescaped, and clients escape more or less of it."""
+    plain = unquote(path)
+    escaped = (quote(path, safe="/!$&'()*+,;=:@~"), quote(path, safe="/"))
+    return dict.fromkeys((path, plain, *escaped))
 
 
 def _check_body(body: bytes, given: object) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -35,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 Handler = Callable[..., dict[str, Any]]
 
+WEBHOOK_AGE = 60.0  # seconds
 WEBHOOK_SECONDS = 5.0
 _API = "/apps/"
 
@@ -235,7 +237,10 @@ def _hear(
 
 
 def _post(client: HttpClient, url: Any, app: App, event: Mapping[str, Any], time_ms: int) -> None:
-    headers, body = notices.signed(app, event, time_ms)
+    # A webhook that failed comes back from the queue after minutes, when receivers would refuse it
+    # as a replay of an old one: it is signed anew, with a time that they take.
+    made = max(time_ms, int((time.time() - WEBHOOK_AGE) * 1000))
+    headers, body = notices.signed(app, event, made)
     target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
     answer = client.request("POST", target, headers=headers, body=body)
     if not 200 <= answer.status < 300:

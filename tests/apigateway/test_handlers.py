@@ -10,8 +10,10 @@ import pytest
 from realtime_kit.errors import ConfigurationError, ProviderUnavailable, RateLimited, Rejected
 from realtime_kit.hosting.apigateway.services import Function, Sqs
 from realtime_kit.hosting.apigateway.sigv4 import Credentials
+from realtime_kit.providers.aws import AwsProvider
 from realtime_kit.realtime import Realtime
 from realtime_kit.settings import RealtimeSettings
+from realtime_kit.testing.faults import FaultServer
 from realtime_kit.web.aws_websocket import (
     api_request,
     dialled,
@@ -128,6 +130,21 @@ def test_a_webhook_that_comes_again_is_heard_however_late(realtime):
     assert handler({"Records": records}) == failed
     assert handler({"Records": records}) == {"batchItemFailures": []}
     assert heard == [("presence-a", "7", 1_700_000_000.0)] * 2
+
+
+def test_a_webhook_that_is_posted_again_is_taken_however_late():
+    """Receivers refuse one that is older than five minutes."""
+    with FaultServer() as application:
+        environ = {**ENVIRON, "REALTIME_AWS__WEBHOOK": f"http://127.0.0.1:{application.port}/hook"}
+        handler = fanout_handler(Realtime(settings=RealtimeSettings(environ=environ)))
+        event = {"name": "member_added", "channel": "presence-a", "user_id": "7"}
+        message = {"app": "1", "do": "webhook", "event": event, "time_ms": 1_700_000_000_000}
+        records = [{"messageId": "1", "body": json.dumps(message)}]
+        assert handler({"Records": records}) == {"batchItemFailures": []}
+        (received,) = application.received
+    receiver = AwsProvider.from_settings(RealtimeSettings(environ=ENVIRON))
+    (heard,) = receiver.parse_webhook(received.headers, received.body)
+    assert (heard.kind, heard.user_id) == ("member_added", "7")
 
 
 def test_another_event_or_provider_is_a_mistake_of_the_deployment(realtime):

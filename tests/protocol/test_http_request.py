@@ -280,3 +280,10 @@ def test_steps_for_a_host_that_verifies_by_itself(world):
 
     assert run(handle(world.app, world.request("POST", "/events", BODY)), perform).body == b"{}"
     assert run(handle(world.app, Request("GET", "/nope")), perform).status == 404
+
+
+@pytest.mark.parametrize("signed", ["/channels/%23a,b", "/channels/%23a%2Cb", "/channels/#a,b"])
+def test_a_gateway_may_have_unescaped_the_path(world, signed):
+    request = world.request("GET", signed)
+    assert world.respond(replace(request, path="/apps/1/channels/#a,b")).status != 401
+    assert world.respond(replace(request, path="/apps/1/channels/#a,c")).status == 401
