@@ -156,8 +156,10 @@ def _check_signature(call: Call, secret: str) -> None:
     method, path = call.request.method, call.request.path
     signed = {**call.params, **call.auth}
     text = signing.http_text(method, path, signed)
-    for variant in _spellings(path) if given is not None else ():
-        if signing.verify(secret, signing.http_text(method, variant, signed), given):
+    for spelling in _spellings(path):
+        if given is None:
+            break
+        if signing.verify(secret, signing.http_text(method, spelling, signed), given):
             return
     sent = "nil" if given is None else frames.encode(given)
     raise ApiError(
