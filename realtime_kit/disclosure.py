@@ -24,11 +24,11 @@ def secrets_in(value: object) -> Iterator[str]:
     elif isinstance(value, tuple):
         for item in value:
             yield from secrets_in(item)
-    elif hasattr(value, "secret"):
-        yield from secrets_in(value.secret)
     elif hasattr(value, "__dict__"):
         for item in vars(value).values():
             yield from secrets_in(item)
+    elif hasattr(value, "secret"):  # a pair, whose key is public
+        yield from secrets_in(value.secret)
 
 
 def _texts_in(value: object) -> Iterator[str]:

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from realtime_kit.errors import ProviderError
@@ -21,7 +21,7 @@ from realtime_kit.sources import Context, Cursor, Rows, Sources
 
 INTERVAL = 0.25  # seconds between two looks at a log that other processes write to
 BACK_OFF = 2.0  # seconds until the next look at a log that has failed
-RECENT = 500  # entries of a channel that are kept for those who wait
+RECENT = 100  # entries of a channel that are kept for those who wait
 
 logger = logging.getLogger("realtime_kit")
 
@@ -38,7 +38,8 @@ class Waiter:
     def wait(self, timeout: float) -> bool:
         """Whether there may be news, since the last call or within `timeout` seconds."""
         found = self._news.wait(timeout)
-        self._news.clear()
+        if found:  # or else what is told just now, after the time was up, would be wiped away
+            self._news.clear()
         return found
 
     def tell(self, *, failed: bool = False) -> None:
@@ -60,32 +61,39 @@ class _Watched:
         self.head: Head | None = None
         self.recent: deque[Entry] = deque(maxlen=RECENT)
 
-    def page(self, after: Position, now_ms: int, limit: int) -> Page | None:
+    def page(self, after: Position, now_ms: int, begun: int, limit: int) -> Page | None:
         """What came after a position, if it is all here."""
-        start = resumed(after, self.head, now_ms) if self.recent else None
-        if self.head is None or start is None or start < (first := self.recent[0].offset) - 1:
+        head = self.head
+        start = resumed(after, head, now_ms, begun)
+        if head is None or start is None:
+            return None
+        if start == head.last:
+            return Page(head.position)
+        if not self.recent or start < (first := self.recent[0].offset) - 1:
             return None
         found = tuple(islice(self.recent, start + 1 - first, start + 1 - first + limit))
         until = start + len(found)
-        return Page(Position(self.head.epoch, until), found, more=until < self.head.last)
+        return Page(Position(head.epoch, until), found, more=until < head.last)
 
     def has_moved(self, head: Head | None) -> bool:
         """Whether there were events since. That old ones were dropped is no news."""
         return (head and head.position) != (self.head and self.head.position)
 
     def since(self, head: Head) -> int:
-        """The last entry that is here already."""
-        continues = self.head is not None and self.head.epoch == head.epoch and self.recent
-        return self.recent[-1].offset if continues else max(head.oldest - 1, head.last - RECENT)
+        """Up to where the entries are known, or nobody's any more."""
+        known = self.head.last if self.head and self.head.epoch == head.epoch else 0
+        return max(known, head.oldest - 1, head.last - RECENT)
 
-    def move(self, head: Head | None, fresh: list[Entry]) -> bool:
-        """The head is here now, `fresh` came since; whether that is news."""
+    def move(self, head: Head | None, since: int, fresh: list[Entry]) -> bool:
+        """The head is here now, `fresh` came after `since`; whether that is news."""
         is_news = self.is_new or self.has_moved(head)
-        whole = [entry.offset for entry in (*islice(self.recent, len(self.recent)), *fresh)]
-        if head is None or whole != list(range(head.last - len(whole) + 1, head.last + 1)):
+        is_same = head is not None and self.head is not None and head.epoch == self.head.epoch
+        if not (is_same and self.recent and self.recent[-1].offset == since):
             self.recent.clear()
-        else:
+        if head and [entry.offset for entry in fresh] == list(range(since + 1, head.last + 1)):
             self.recent.extend(fresh)
+        else:  # some were dropped while they were read
+            self.recent.clear()
         self.head, self.is_new = head, False
         return is_news
 
@@ -166,16 +174,37 @@ class Following:
             if not self._watched:
                 self._nudge.set()
 
-    def read(self, channel: str, after: Position | Cursor, *, limit: int = PAGE) -> Page | Rows:
-        """Like `Recorder.read`, out of memory where that has it; or like `Sources.read`."""
-        if isinstance(after, Cursor):
-            return self._read_source(channel, after)
+    def read(
+        self,
+        places: Mapping[str, Position | Cursor | None],
+        *,
+        limit: int = PAGE,
+        fresh: bool = False,
+    ) -> dict[str, Page | Rows]:
+        """What came after these places on each channel (None: nothing but the newest position).
+
+        Like `Recorder.pages`, out of memory where that has it unless it must be `fresh`; and like
+        `Sources.read`.
+        """
+        found: dict[str, Page | Rows] = {}
+        asked: dict[str, Position | None] = {}
+        begun, now_ms = self._recorder.begun, self._recorder.now_ms()
         with self._lock:
-            watched = self._watched.get(channel)
-            page = None
-            if isinstance(watched, _Watched):
-                page = watched.page(after, self._recorder.now_ms(), limit)
-        return page or self._recorder.read(channel, after, limit=limit)
+            for name, after in places.items():
+                watched = self._watched.get(name)
+                page = None
+                if not fresh and isinstance(after, Position) and isinstance(watched, _Watched):
+                    page = watched.page(after, now_ms, begun, limit)
+                if page is not None:
+                    found[name] = page
+                elif not isinstance(after, Cursor):
+                    asked[name] = after
+        if asked:
+            found |= self._recorder.pages(asked, limit=limit)
+        for name, after in places.items():
+            if isinstance(after, Cursor):
+                found[name] = self._read_source(name, after)
+        return {name: found[name] for name in places}
 
     def _read_source(self, channel: str, after: Cursor) -> Rows:
         page = self._sources.read(channel, after, self._context)
@@ -255,12 +284,14 @@ class Following:
                 return
             if not (watched.is_new or watched.has_moved(head)):
                 return
-            since = watched.since(head) if head else 0
+            is_new, since = watched.is_new, watched.since(head) if head else 0
         fresh: list[Entry] = []
-        if head is not None and not watched.is_new:
+        if head is not None and is_new:
+            since = head.last  # whoever joins reads for himself what there is
+        elif head is not None:
             fresh = self._recorder.log.entries(name, head.epoch, since, head.last)
         with self._lock:
-            told = list(watched.waiters) if watched.move(head, fresh) else []
+            told = list(watched.waiters) if watched.move(head, since, fresh) else []
         for waiter in told:
             waiter.tell()
 

@@ -457,6 +457,18 @@ class Realtime:
             raise InvalidChannel(f"{channel!r} is no presence channel: only those have members")
         return self.provider.members(channel)
 
+    def position(self, channel: str) -> str:
+        """Where a channel with history is now, as `GET /events` and the browser client's
+        `subscribe(channel, {position})` take it: what is triggered from here on follows it."""
+        return self.positions(channel)[channel]
+
+    def positions(self, channels: Channels) -> dict[str, str]:
+        """`position` of several channels, asked for at once. Read it before what a page shows: in
+        between nothing is lost then. Raises `ConfigurationError` for one without history."""
+        names = [channels] if isinstance(channels, str) else list(channels)
+        pages = self.recorder.pages(dict.fromkeys(names))
+        return {name: str(page.position) for name, page in pages.items()}
+
     # --- authorization ----------------------------------------------------------------------
 
     def authorize(

@@ -8,7 +8,7 @@ looks into the log; the same call again, with the same id, publishes the same ev
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -96,9 +96,24 @@ class Recorder:
         """What came after a position; see `EventLog.read`."""
         return self.log.read(channel, after, self._require(channel), self.now_ms(), limit=limit)
 
+    def pages(self, places: Mapping[str, Position | None], *, limit: int = PAGE) -> dict[str, Page]:
+        """`read` for many channels: one question for where they are, and one for each that has
+        something new."""
+        now = self.now_ms()
+        heads = self.heads(places)
+        return {
+            name: self.log.page(name, after, heads.get(name), now, limit=limit)
+            for name, after in places.items()
+        }
+
     def heads(self, channels: Iterable[str]) -> dict[str, Head]:
         """Where these channels are; those without events are left out."""
         return self.log.heads({name: self._require(name) for name in channels}, self.now_ms())
+
+    @property
+    def begun(self) -> int:
+        """Since when the log, if it was opened, knows what was; see `EventLog.begun`."""
+        return self._log.begun if self._log else 0
 
     def on_append(self, listener: Callable[[], object]) -> None:
         """Call `listener` after each append of this process."""

@@ -352,12 +352,14 @@ class AwsSettings(Section):
 class WebSettings(Section):
     """The endpoints. `trigger_tokens` are the bearers that may `POST /trigger`; each of them is
     valid, so that one can be replaced while the other is in use. `streams` is how many event
-    streams and waiting polls a process holds open; what comes on top is answered at once."""
+    streams and waiting polls a process holds open; what comes on top is answered at once.
+    `secret` seals the tickets of `POST /events`, where the provider has no secret for it."""
 
     name = "web"
 
     prefix: Annotated[str, AfterValidator(_parse_prefix)] = "/realtime"
     trigger_tokens: Secrets = ()
+    secret: Annotated[SecretStr, Field(min_length=16)] | None = None
     streams: int = Field(default=100, ge=0)
 
 
@@ -384,6 +386,15 @@ class HistorySettings(Section):
     url: SecretStr = SecretStr("memory:")
 
 
+class OutboxSettings(Section):
+    """The transactional outbox. `url` is the application's database, as SQLAlchemy names it; the
+    event log's, if it is not set."""
+
+    name = "outbox"
+
+    url: SecretStr | None = None
+
+
 class RealtimeSettings(BaseSettings):
     """All settings. `RealtimeSettings()` reads the process environment and `.env`; with
     `environ=` that mapping alone is read. Raises `ConfigurationError`, never with a value in it.
@@ -408,6 +419,7 @@ class RealtimeSettings(BaseSettings):
     web: WebSettings
     server: ServerSettings
     history: HistorySettings
+    outbox: OutboxSettings
 
     def __init__(self, *, environ: Mapping[str, Any] | None = None, **values: Any) -> None:
         problem = None

@@ -84,11 +84,21 @@ class Position(NamedTuple):
         """Of a channel that has no events at `now_ms`."""
         return cls(f"{EMPTY}{now_ms}", 0)
 
-    def was_empty(self, now_ms: int) -> bool:
-        """Whether the channel had no events here, so recently that no log has forgotten it."""
-        at = self.epoch[1:]
-        is_empty = self.epoch.startswith(EMPTY) and at.isdecimal()
-        return is_empty and now_ms - int(at) < MEMORY // timedelta(milliseconds=1)
+    def was_empty(self, now_ms: int, begun: int = 0) -> bool:
+        """Whether the channel had no events here, so recently that no log has forgotten it, and not
+        before the log had `begun`."""
+        at = self._empty_at
+        return at is not None and at >= begun and now_ms - at < MEMORY // timedelta(milliseconds=1)
+
+    def is_fresh(self, now_ms: int) -> bool:
+        """Whether an empty channel's position is good for long enough to be kept."""
+        at = self._empty_at
+        return at is not None and now_ms - at < MEMORY // timedelta(milliseconds=2)
+
+    @property
+    def _empty_at(self) -> int | None:
+        at = self.epoch.removeprefix(EMPTY)
+        return int(at) if at != self.epoch and at.isdecimal() else None
 
     def __str__(self) -> str:
         return f"{self.epoch}:{self.offset}"
@@ -152,6 +162,7 @@ class EventLog(ABC):
     """
 
     shared: bool = True  # whether other processes see the same log
+    begun: int = 0  # it does not know what was before this time: an "empty" of then says nothing
 
     @abstractmethod
     def append(
@@ -189,14 +200,28 @@ class EventLog(ABC):
     ) -> Page:
         """What came after a position; None: nothing but the newest position."""
         head = self.heads({channel: history}, now_ms).get(channel)
+        return self.page(channel, after, head, now_ms, limit=limit)
+
+    def page(
+        self,
+        channel: str,
+        after: Position | None,
+        head: Head | None,
+        now_ms: int,
+        *,
+        limit: int = PAGE,
+    ) -> Page:
+        """`read`, where the channel's head is known already."""
         newest = head.position if head else Position.before_the_first(now_ms)
         if after is None:
             return Page(newest)
-        start = resumed(after, head, now_ms)
+        start = resumed(after, head, now_ms, self.begun)
         if start is None:
             return Page(newest, recovered=False)
-        if head is None or start == head.last:
-            return Page(newest if head else after)
+        if head is None:
+            return Page(after if after.is_fresh(now_ms) else newest)
+        if start == head.last:
+            return Page(newest)
         until = min(head.last, start + limit)
         found = tuple(self.entries(channel, head.epoch, start, until))
         if [entry.offset for entry in found] != list(range(start + 1, until + 1)):
@@ -207,9 +232,10 @@ class EventLog(ABC):
         """Let go of connections. The log is usable again afterwards."""
 
 
-def resumed(after: Position, head: Head | None, now_ms: int) -> int | None:
-    """The offset from which a reader at `after` goes on; None if events after it are lost."""
-    was_empty = after.was_empty(now_ms)
+def resumed(after: Position, head: Head | None, now_ms: int, begun: int = 0) -> int | None:
+    """The offset from which a reader at `after` goes on, in a log that has `begun` then; None if
+    events after it are lost."""
+    was_empty = after.was_empty(now_ms, begun)
     if head is None:
         return 0 if was_empty else None
     offset = 0 if was_empty else after.offset

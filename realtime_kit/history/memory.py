@@ -39,6 +39,7 @@ class MemoryLog(EventLog):
         self, channel: str, drafts: Sequence[Draft], history: History, now_ms: int
     ) -> list[Position]:
         with self._lock:
+            self._begin(now_ms)
             self._appends += 1
             if self._appends % _SWEEP_EVERY == 0:
                 self._forget(now_ms)
@@ -53,6 +54,7 @@ class MemoryLog(EventLog):
 
     def heads(self, wanted: Mapping[str, History], now_ms: int) -> dict[str, Head]:
         with self._lock:
+            self._begin(now_ms)
             found = {}
             for name, history in wanted.items():
                 log = self._channels.get(name)
@@ -68,6 +70,10 @@ class MemoryLog(EventLog):
                 return []
             first = log.entries[0].offset
             return list(islice(log.entries, max(0, after + 1 - first), max(0, until + 1 - first)))
+
+    def _begin(self, now_ms: int) -> None:
+        # An earlier process may have said "empty" of a channel that had events afterwards.
+        self.begun = self.begun or now_ms
 
     def _forget(self, now_ms: int) -> None:
         old = now_ms - _MEMORY_MS

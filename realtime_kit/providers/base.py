@@ -15,6 +15,7 @@ from realtime_kit.events import Event, Limits, Receipt, check
 from realtime_kit.webhooks import WebhookEvent
 
 if TYPE_CHECKING:
+    from realtime_kit.protocol.app import Key
     from realtime_kit.settings import RealtimeSettings
 
 SOCKET_ID = re.compile(r"[0-9]+\.[0-9]+")
@@ -90,6 +91,8 @@ class Provider(ABC):
     name: ClassVar[str]
     capabilities: ClassVar[frozenset[Capability]]
     limits: Limits
+    keys: Sequence[Key] = ()
+    """What it signs with for clients, newest first: that signs, all verify."""
     tokens: ClassVar[bool] = False
     """Whether clients hold one token for all channels, which `authorize` always answers."""
 

@@ -18,7 +18,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from realtime_kit.errors import ConfigurationError, InvalidEvent, RealtimeError
 from realtime_kit.events import Event
@@ -139,11 +139,13 @@ def http_request(event: Mapping[str, Any], prefix: str) -> LambdaRequest:
     headers = _headers(event)
     if "http" in context:
         method, path = context["http"]["method"], event["rawPath"]
-        query = dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True))
+        text = event.get("rawQueryString") or ""
+        query = dict(parse_qsl(text, keep_blank_values=True))
     else:
         # `path` leaves the stage out here and a base path in; the context's has what was called.
         method, path = event["httpMethod"], context.get("path") or event["path"]
         query = event.get("queryStringParameters") or {}
+        text = urlencode(event.get("multiValueQueryStringParameters") or query, doseq=True)
     host = headers.get("host") or context.get("domainName") or ""
     before, below = _split(path, prefix, context.get("stage") or "")
     return LambdaRequest(
@@ -152,6 +154,7 @@ def http_request(event: Mapping[str, Any], prefix: str) -> LambdaRequest:
         prefix=before,
         headers=headers,
         query=query,
+        query_string=text,
         body=_body(event),
         origin=f"{headers.get('x-forwarded-proto', 'https')}://{host}",
         authorizer=context.get("authorizer") or {},

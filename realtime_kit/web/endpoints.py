@@ -75,7 +75,7 @@ def dispatch(
     """Answer one request. `debug` lets a 403 of `/auth` say which rule denied, and why."""
     realtime.rules.freeze()
     response = _route(Call(realtime, request, load_user, debug))
-    if request.method != "HEAD":
+    if request.method != "HEAD" or response.stream is not None:
         return response
     length = {"Content-Length": str(len(response.body))}
     return replace(response, body=b"", headers={**response.headers, **length})
@@ -305,6 +305,16 @@ def _events(call: Call) -> HttpResponse:
     return events.answer(call.realtime, call.request, call.load_user, debug=call.debug)
 
 
+def _ticket(call: Call) -> HttpResponse:
+    """`POST /events`: for an EventSource that can send neither cookies nor headers."""
+    from realtime_kit.web import events
+
+    names = _names(_fields(call.request), "channels")
+    if not names:
+        raise Refusal(400, "channels is missing")
+    return events.ticket(call.realtime, call.request, call.load_user, names, debug=call.debug)
+
+
 def _client(call: Call) -> HttpResponse:
     from realtime_kit.web import client_files  # most processes are never asked for it
 
@@ -319,7 +329,7 @@ _ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
     "/trigger": {"POST": _trigger},
     "/webhook": {"POST": _webhook},
     "/config": {"GET": _config},
-    "/events": {"GET": _events},
+    "/events": {"GET": _events, "POST": _ticket},
 }
 
 

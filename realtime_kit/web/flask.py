@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from realtime_kit.errors import (
     ConfigurationError,
+    Denied,
     ProviderError,
     RealtimeError,
     missing_extra,
@@ -115,6 +118,7 @@ class FlaskRealtime:
         prefix = realtime.settings.web.prefix
         app.register_blueprint(self._blueprint(prefix), url_prefix=prefix or None)
         app.jinja_env.globals["realtime_script"] = realtime_script
+        app.jinja_env.globals["realtime_positions"] = realtime_positions
         if self._end_on_logout:
             _follow_logouts(app)
 
@@ -223,6 +227,14 @@ class FlaskRealtime:
         """`Realtime.members`."""
         return self.realtime.members(channel)
 
+    def position(self, channel: str) -> str:
+        """`Realtime.position`."""
+        return self.realtime.position(channel)
+
+    def positions(self, channels: Channels) -> dict[str, str]:
+        """`Realtime.positions`."""
+        return self.realtime.positions(channels)
+
     # --- endpoints --------------------------------------------------------------------------
 
     def _blueprint(self, prefix: str) -> Blueprint:
@@ -250,7 +262,7 @@ class FlaskRealtime:
                 _check_csrf()
             answer = endpoints.dispatch(
                 _realtime_of(app),
-                _request(asked, path + rest, prefix),
+                _request(app, asked, path + rest, prefix),
                 self._load_user,
                 debug=app.debug,
             )
@@ -285,7 +297,7 @@ class _AppRealtime(Realtime):
     @property
     def recorder(self) -> Recorder:
         many = has_request_context() and request.environ.get("wsgi.multiprocess")
-        if many and not super().recorder.log.shared:
+        if many and self.keeps_history and not super().recorder.log.shared:
             raise ConfigurationError(
                 "an event log in memory, and more than one worker: each would have a log of its "
                 "own. Set REALTIME_HISTORY__URL to a database"
@@ -321,7 +333,7 @@ def _behind(proxy: T) -> T:
     return cast(Any, proxy)._get_current_object()  # type: ignore[no-any-return]
 
 
-def _request(asked: Request, path: str, prefix: str) -> HttpRequest:
+def _request(app: Flask, asked: Request, path: str, prefix: str) -> HttpRequest:
     environ = asked.environ
     host = environ.get("HTTP_HOST") or asked.host
     query = asked.args.lists() if environ.get("QUERY_STRING") else ()
@@ -336,7 +348,18 @@ def _request(asked: Request, path: str, prefix: str) -> HttpRequest:
         prefix=asked.script_root + prefix,
         query_string=environ.get("QUERY_STRING", ""),
         waits=bool(environ.get("wsgi.multithread")),
+        anew=partial(_anew, app, environ),
     )
+
+
+@contextmanager
+def _anew(app: Flask, environ: dict[str, Any]) -> Iterator[None]:
+    """The request once more, up to where its view would be called: the session's age, and what the
+    application loads or checks before each request, are those of now."""
+    with app.request_context(environ):
+        if app.preprocess_request() is not None:
+            raise Denied("the application answers the request by itself")
+        yield
 
 
 def _body(asked: Request) -> bytes:
@@ -411,3 +434,12 @@ def realtime_script(nonce: str | None = None) -> Markup:
         htmlsafe_json_dumps(url_for("realtime.client", rest="realtime.js")),
         htmlsafe_json_dumps(url_for("realtime.config")),
     )
+
+
+def realtime_positions(channels: Channels) -> str:
+    """`{{ realtime_positions(["news"]) }}`: JSON for an attribute, `{"news": "EPOCH:OFFSET"}`.
+
+    What the page shows must have been read after it. A view that reads it before calls
+    `rt.positions` first, and hands the answer to the template (`{{ positions | tojson }}`).
+    """
+    return json.dumps(_realtime_of(_behind(current_app)).positions(channels))

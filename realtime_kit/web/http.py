@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,10 @@ class HttpRequest:
 
     `origin` is the scheme and host that the client used, for the same-origin check. `prefix` is
     the path in front of `path` as the client sees it; None: the one in the settings.
+
+    `anew()` is around what is asked of the application once the request has been answered, while
+    its stream is open: as if the client had sent it again. It raises `Denied` where the application
+    would not let it come to that.
     """
 
     method: str
@@ -37,6 +42,7 @@ class HttpRequest:
     prefix: str | None = None
     query_string: str = field(default="", repr=False)
     waits: bool = False
+    anew: Callable[[], AbstractContextManager[object]] = field(default=nullcontext, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

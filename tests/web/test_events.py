@@ -194,14 +194,14 @@ class TestStream:
         assert ask(realtime, "channel=news", waits=True).stream is not None
 
     def test_a_silent_stream_is_kept_open(self, realtime, monkeypatch):
-        monkeypatch.setattr("realtime_kit.web.events.HEARTBEAT", 0.01)
+        monkeypatch.setattr("realtime_kit.web.event_stream.HEARTBEAT", 0.01)
         stream = ask(realtime, "channel=news", waits=True).stream
         next(stream)
         assert b": ping\n\n" in (next(stream), next(stream))
         stream.close()
 
     def test_it_ends_by_itself(self, realtime, monkeypatch):
-        monkeypatch.setattr("realtime_kit.web.events.LIFE", 0.02)
+        monkeypatch.setattr("realtime_kit.web.event_stream.LIFE", 0.02)
         stream = ask(realtime, "channel=news", waits=True).stream
         assert list(stream)[-1] == b"event: realtime:end\ndata: {}\n\n"
         assert realtime.following.waiting == 0
