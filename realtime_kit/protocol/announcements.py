@@ -34,15 +34,32 @@ def joined(app: App, socket_id: str, request: Subscribe, answer: Joined) -> Step
     channel = request.channel
     if channel.startswith("#"):
         return
-    if answer.first_of_member and request.user_id is not None and not answer.occupied:
+    if _is_heard(answer) and request.user_id is not None:
         frame = frames.member_added(channel, request.user_id, request.user_info)
         yield from attempt(Broadcast(channel, frame, socket_id))
         yield from _settle(channel, request.user_id, there=True)
+    yield from _notify_joined(channel, request.user_id, answer)
+    yield from _count(app, channel, answer.count)
+
+
+def is_told(app: App, channel: str, answer: Joined, *, webhooks: bool) -> bool:
+    """Whether `joined` tells anybody anything."""
+    if channel.startswith("#"):
+        return False
+    noticed = webhooks and (answer.occupied or answer.first_of_member)
+    return noticed or _is_heard(answer) or _is_counted(app, channel)
+
+
+def _is_heard(answer: Joined) -> bool:
+    """Whether there is a new member, and others who hear of it."""
+    return answer.first_of_member and not answer.occupied
+
+
+def _notify_joined(channel: str, user_id: str | None, answer: Joined) -> Step[None]:
     if answer.occupied:
         yield from attempt(notices.channel_occupied(channel))
-    if answer.first_of_member and request.user_id is not None:
-        yield from attempt(notices.member_added(channel, request.user_id))
-    yield from _count(app, channel, answer.count)
+    if answer.first_of_member and user_id is not None:
+        yield from attempt(notices.member_added(channel, user_id))
 
 
 def left(app: App, answer: Left) -> Step[None]:
@@ -50,6 +67,8 @@ def left(app: App, answer: Left) -> Step[None]:
     channel = answer.channel
     if not answer.existed or channel.startswith("#"):
         return
+    if answer.untold is not None:
+        yield from _catch_up(answer, answer.untold)
     if answer.last_of_member and answer.user_id is not None:
         if not answer.vacated:
             yield from attempt(Broadcast(channel, frames.member_removed(channel, answer.user_id)))
@@ -58,6 +77,17 @@ def left(app: App, answer: Left) -> Step[None]:
     if answer.vacated:
         yield from attempt(notices.channel_vacated(channel))
     yield from _count(app, channel, answer.count)
+
+
+def _catch_up(answer: Left, untold: Joined) -> Step[None]:
+    """Tell what was not told when the subscription began."""
+    channel, user_id = answer.channel, answer.user_id
+    if _is_heard(untold) and user_id is not None:
+        frame = frames.member_added(channel, user_id, answer.user_info)
+        yield from attempt(Broadcast(channel, frame))
+        if not answer.last_of_member:
+            yield from _settle(channel, user_id, there=True)
+    yield from _notify_joined(channel, user_id, untold)
 
 
 def _settle(channel: str, user_id: str, *, there: bool) -> Step[None]:
@@ -93,12 +123,16 @@ def user(user_id: str, *, online: bool, exclude: str | None = None) -> Step[None
 
 
 def _count(app: App, channel: str, count: int) -> Step[None]:
-    if not app.subscription_count or kind_of(channel).is_presence:
+    if not _is_counted(app, channel):
         return
     if count > COUNT_AT_ONCE:
         yield from attempt(Later(channel, COUNT_INTERVAL))
     else:
         yield from _tell_count(channel, count)
+
+
+def _is_counted(app: App, channel: str) -> bool:
+    return app.subscription_count and not kind_of(channel).is_presence
 
 
 def _tell_count(channel: str, count: int) -> Step[None]:

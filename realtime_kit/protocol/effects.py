@@ -111,7 +111,8 @@ class Subscribe:
 class Left:
     """`existed`: was subscribed. `user_id`: the member that this subscription was.
     `last_of_member`: it was the user's last connection here. `vacated`: nobody is subscribed any
-    more. `count`: connections still subscribed."""
+    more. `count`: connections still subscribed. `untold`: what others may not have been told of its
+    beginning, because who was to tell it died; `user_info` is the member's then."""
 
     channel: str
     existed: bool
@@ -119,6 +120,8 @@ class Left:
     last_of_member: bool = False
     vacated: bool = False
     count: int = 0
+    untold: Joined | None = None
+    user_info: str | None = None
 
 
 @dataclass(slots=True)
@@ -131,10 +134,12 @@ class Unsubscribe:
 @dataclass(slots=True)
 class Dropped:
     """`left`: one `Left` for each subscription that there was, internal ones included.
-    `signed_out`: the user whose last signed-in connection this was."""
+    `signed_out`: the user whose last signed-in connection this was. `signed_in`: the one whose
+    first it was, of which others may not have been told; another is left."""
 
     left: tuple[Left, ...] = ()
     signed_out: str | None = None
+    signed_in: str | None = None
 
 
 @dataclass(slots=True)
@@ -149,7 +154,13 @@ class Drop:
 
 @dataclass(slots=True)
 class Told:
-    """Others were told of all that `Drop` answered. Answer: None."""
+    """Others were told of all that `Drop` answered; with `channel`, of what `Subscribe`,
+    `Unsubscribe` or (for a channel of watchers) `SignIn` answered in the same step. Answer: None.
+
+    Until then a driver whose process may die remembers that there is something to tell.
+    """
+
+    channel: str | None = None
 
 
 @dataclass(slots=True)

@@ -209,6 +209,7 @@ def _subscribe(app: App, connection: Connection, message: Mapping[str, Any]) -> 
     except EffectFailed as error:
         failure = error
     yield from announcements.joined(app, connection.socket_id, request, joined)
+    yield from attempt(Told(channel))
     if failure is not None:
         raise failure
     return connection
@@ -256,6 +257,7 @@ def _unsubscribe(app: App, connection: Connection, message: Mapping[str, Any]) -
     if left is None or not left.existed:
         raise Refused(f"No current subscription to channel {channel}, or subscription in progress")
     yield from announcements.left(app, left)
+    yield from attempt(Told(channel))
     return connection
 
 
@@ -271,6 +273,7 @@ def _sign_in(app: App, connection: Connection, message: Mapping[str, Any]) -> St
         raise Refused("Connection is already signed in as another user")
     if answer.first:
         yield from announcements.user(user.user_id, online=True, exclude=connection.socket_id)
+        yield from attempt(Told(watchers_of(user.user_id)))
     yield Send(frames.signin_success(user.user_data))
     if user.excess:
         limit = app.limits.watchlist
@@ -373,4 +376,6 @@ def disconnect(app: App, connection: Connection) -> Step[None]:
         yield from announcements.left(app, left)
     if dropped.signed_out is not None:
         yield from announcements.user(dropped.signed_out, online=False)
+    if dropped.signed_in is not None:
+        yield from announcements.user(dropped.signed_in, online=True)
     yield from attempt(Told())

@@ -11,6 +11,7 @@ from realtime_kit.hosting.apigateway import broadcast
 from realtime_kit.hosting.apigateway.ids import to_socket_id
 from realtime_kit.hosting.apigateway.registry import Bounds
 from realtime_kit.protocol.app import App, Key
+from realtime_kit.protocol.effects import Subscribe
 from realtime_kit.protocol.http_api import Request
 
 SUBSCRIBED = "pusher_internal:subscription_succeeded"
@@ -388,6 +389,20 @@ def test_who_went_without_a_word_is_found_and_leaves(world):
     for _ in range(3):
         world.now += 601
         assert host.sweep().later == [one]
+
+
+def test_who_was_left_in_the_middle_of_a_frame_comes_back(world):
+    host = world.host()
+    one, two = world.client(host), world.client(host)
+    world.subscribe(host, one, "presence-room", "1")
+    world.subscribe(host, two, "private-a")
+    host.driver.peer(two).perform(Subscribe("presence-room", "2"))  # and the function dies
+    world.now += 31
+    assert host.sweep().unfinished == [two]
+    assert world.gateway.frames[two][-1]["data"]["code"] == 4200
+    assert world.gateway.open == {one}
+    members = [event for event in world.heard(one) if "member_" in event]
+    assert members == ["pusher_internal:member_added", "pusher_internal:member_removed"]
 
 
 def test_a_sweep_ends_with_its_time(world):

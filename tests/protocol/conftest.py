@@ -179,8 +179,8 @@ class TableDriver:
         user_id = stored.user_id if stored else None
         return effects.Dropped(left, user_id if user_id not in self._online() else None)
 
-    def _Told(self, _: effects.Told, me: str) -> None:
-        assert me not in {key[-1] for key in self.rows}
+    def _Told(self, effect: effects.Told, me: str) -> None:
+        assert effect.channel or me not in {key[-1] for key in self.rows}
 
     def _Subscribed(self, effect: effects.Subscribed, me: str) -> str | None:
         row = self._of(effect.channel).get(me)

@@ -41,7 +41,10 @@ def test_a_join_that_is_told_after_its_leave(world):
     joining.until(Broadcast)
     peer.leave(CHANNEL)
     joining.finish()
-    assert names(watcher.take()) == ["member_removed", "member_added", "member_removed"]
+    told = names(watcher.take())
+    assert told[-3:] == ["member_removed", "member_added", "member_removed"]
+    # A driver that does not know whether who joins is alive tells of the join with the leave.
+    assert told[:-3] in ([], ["member_added"])
 
 
 def test_it_is_told_until_it_is_so(world):

@@ -23,9 +23,9 @@ from realtime_kit.hosting.apigateway.dynamodb import Row
 from realtime_kit.hosting.apigateway.ids import to_connection_id, to_socket_id
 from realtime_kit.hosting.apigateway.registry import CLAIM_SECONDS, Registry
 from realtime_kit.hosting.apigateway.rows import number, text
-from realtime_kit.hosting.apigateway.table import Change, ConditionFailed
+from realtime_kit.hosting.apigateway.table import Change
 from realtime_kit.hosting.apigateway.webhooks import Webhooks
-from realtime_kit.protocol import effects, session
+from realtime_kit.protocol import announcements, effects, session
 from realtime_kit.protocol.app import App
 from realtime_kit.protocol.connection import Connection
 from realtime_kit.protocol.effects import Cached, Effect, run
@@ -88,9 +88,9 @@ class Driver:
     def arrived(self, message: Mapping[str, Any]) -> None:
         """Do what a message of the queue says. Raises if it must be delivered again."""
         match message:
-            case {"do": "look", "event": event, "key": key}:
+            case {"do": "look", "event": event, "key": key, "mark": mark}:
                 if self._webhooks:
-                    self._webhooks.look(event, key)
+                    self._webhooks.look(event, key, mark)
             case {"do": "count", "channel": channel}:
                 waits = self.registry.names.announcement(channel)
                 self.registry.table.write(Change("Delete", waits))
@@ -105,6 +105,11 @@ class Driver:
         for conn in conns:
             value = Connection(self.app.id, to_socket_id(conn))
             run(session.disconnect(self.app, value), self.peer(conn).perform)
+
+    def is_told(self, channel: str, joined: effects.Joined) -> bool:
+        """Whether others are to be told that a subscription to a channel began."""
+        webhooks = self._webhooks is not None
+        return announcements.is_told(self.app, channel, joined, webhooks=webhooks)
 
     def later(self, message: Mapping[str, Any], delay: float) -> None:
         self._queue({"app": self.app.id, **message}, delay)
@@ -167,25 +172,20 @@ class Driver:
             self._webhooks.notify(effect)
 
     def _look_later(self, event: Mapping[str, Any], key: str, delay: float) -> None:
-        self.later({"do": "look", "event": dict(event), "key": key}, delay)
+        mark = self.registry.mark()
+        self.later({"do": "look", "event": dict(event), "key": key, "mark": mark}, delay)
 
     def _later(self, effect: effects.Later) -> None:
-        now, mark = self.registry.clock(), self.registry.mark()
-        ends = now + effect.delay + ANNOUNCEMENT_LOST
-        waiting = Change(
-            "Put",
-            self.registry.names.announcement(effect.channel),
-            "attribute_not_exists(pk) OR ends <= :now",
-            values={"mark": mark, "ends": rows.micros(ends), "expires": rows.expiry(now)},
-            given={"now": rows.micros(now)},
-        )
-        try:
-            self.registry.table.write(waiting)
-        except ConditionFailed as failed:
-            row = failed.rows[0]
-            if row is None or row["mark"] != mark:
-                return
+        registry, now = self.registry, self.registry.clock()
+        waits = registry.names.announcement(effect.channel)
+        row = registry.table.get(waits)
+        if row is not None and number(row, "ends") > rows.micros(now):
+            return
+        # First the message: who dies in between has it sent twice, not never.
         self.later({"do": "count", "channel": effect.channel}, effect.delay)
+        ends = rows.micros(now + effect.delay + ANNOUNCEMENT_LOST)
+        values: Row = {"ends": ends, "expires": rows.expiry(now)}
+        registry.table.write(Change("Put", waits, values=values))
 
 
 class Peer:
@@ -197,6 +197,7 @@ class Peer:
         self._conn = conn
         self._address = address
         self._claim = driver.registry.mark()
+        self._settle: Callable[[str], None] | None = None
 
     def perform(self, effect: Effect) -> Any:
         performer = _PERFORMERS.get(type(effect))
@@ -219,10 +220,18 @@ class Peer:
             raise undelivered(delivery)
 
     def _subscribe(self, effect: effects.Subscribe) -> effects.Joined:
-        return self._registry.subscriptions.subscribe(self._conn, effect)
+        subscriptions, driver = self._registry.subscriptions, self._driver
+        joined = subscriptions.subscribe(self._conn, effect, self._claim, driver.is_told)
+        if joined.new and driver.is_told(effect.channel, joined):
+            self._settle = lambda channel: subscriptions.told(self._conn, channel, self._claim)
+        return joined
 
     def _unsubscribe(self, effect: effects.Unsubscribe) -> effects.Left:
-        return self._registry.subscriptions.unsubscribe(self._conn, effect.channel)
+        subscriptions = self._registry.subscriptions
+        left = subscriptions.unsubscribe(self._conn, effect.channel, self._claim)
+        if left.existed:
+            self._settle = lambda channel: subscriptions.forget(self._conn, channel, self._claim)
+        return left
 
     def _drop(self, _: effects.Drop) -> effects.Dropped:
         again = {"do": "disconnect", "connections": [self._conn]}
@@ -235,14 +244,20 @@ class Peer:
             self._driver.later(again, CLAIM_SECONDS + 1)
         return dropped
 
-    def _told(self, _: effects.Told) -> None:
-        self._registry.told(self._conn, self._claim)
+    def _told(self, effect: effects.Told) -> None:
+        if effect.channel is None:
+            self._registry.told(self._conn, self._claim)
+        elif self._settle is not None:
+            self._settle(effect.channel)
 
     def _subscribed(self, effect: effects.Subscribed) -> str | None:
         return self._registry.subscriptions.subscribed(self._conn, effect.channel)
 
     def _sign_in(self, effect: effects.SignIn) -> effects.SignedIn:
-        return self._registry.sign_in(self._conn, effect)
+        signed_in = self._registry.sign_in(self._conn, effect, self._claim)
+        if signed_in.first:
+            self._settle = lambda _: self._registry.told_online(self._conn, self._claim)
+        return signed_in
 
     def _allow(self, effect: effects.Allow) -> bool:
         return self._registry.allow(self._conn, effect.bucket, effect.rate)

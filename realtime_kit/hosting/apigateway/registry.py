@@ -161,41 +161,51 @@ class Registry:
 
     # --- users ------------------------------------------------------------------------------
 
-    def sign_in(self, conn: str, wanted: SignIn) -> SignedIn:
+    def sign_in(self, conn: str, wanted: SignIn, claim: str) -> SignedIn:
+        """If watchers are to be told of it, the row says so until `told_online` is called."""
         tried: dict[Value, bool] = {}
         watched = {self.names.user(user_id): user_id for user_id in wanted.watchlist}
         found = self.table.get_many(watched)  # before this connection is one of them
         online = tuple(user_id for key, user_id in watched.items() if key in found)
-        answer = self.table.settle(lambda: self._sign_in(conn, wanted, tried))
+        answer = self.table.settle(lambda: self._sign_in(conn, wanted, claim, tried))
         if not answer.accepted:
             return answer
         self.subscriptions.watch(conn, map(watchers_of, wanted.watchlist))
         return replace(answer, online=online)
 
-    def _sign_in(self, conn: str, wanted: SignIn, tried: dict[Value, bool]) -> SignedIn:
+    def _sign_in(self, conn: str, wanted: SignIn, claim: str, tried: dict[Value, bool]) -> SignedIn:
         key, user = rows.connection(conn), self.names.user(wanted.user_id)
         found = self.table.get_many([key, user])
         row, most = found.get(key), self.bounds.per_user
         if row is None or "dropped" in row or row.get("user_id", wanted.user_id) != wanted.user_id:
             return SignedIn(accepted=False)
         if "user_id" in row:
-            self.table.write(_signing_in(key, wanted, "user_id = :user_id", str(row["signed_by"])))
+            by, touched = str(row["signed_by"]), number(row, "touched")
+            self.table.write(_signing_in(key, wanted, "user_id = :user_id", by, touched))
             return SignedIn(True, tried.get(row["signed_by"], False))
         if most is not None and number(found.get(user, {}), "conns") >= most:
             return SignedIn(accepted=False, excess=True)
         mark, expires = self.mark(), rows.expiry(self.clock())
         tried[mark] = user not in found
-        own: Row = {"user_id": wanted.user_id, "mark": mark, "expires": expires}
+        own: dict[str, Value] = {"user_id": wanted.user_id, "mark": mark, "expires": expires}
+        own["since"] = now = rows.micros(self.clock())
+        if tried[mark]:
+            own["untold_by"] = claim
         index: Row = {"conn": conn, "expires": expires}
         self.table.transact(
             [
-                _signing_in(key, wanted, f"{LIVE} AND attribute_not_exists(user_id)", mark),
+                _signing_in(key, wanted, f"{LIVE} AND attribute_not_exists(user_id)", mark, now),
                 rows.raised(user, found.get(user), expires, most=most),
                 Change("Put", rows.sign_in(conn), values=own),
                 Change("Put", self.names.signed_in(wanted.user_id, conn), values=index),
             ]
         )
         return SignedIn(True, tried[mark])
+
+    def told_online(self, conn: str, claim: str) -> None:
+        """Watchers were told that the user is online."""
+        with suppress(ConditionFailed):  # the connection ended meanwhile
+            self.table.write(rows.told(rows.sign_in(conn), claim))
 
     def online(self, user_ids: Iterable[str]) -> dict[str, None]:
         """Those of the users who are signed in."""
@@ -231,22 +241,22 @@ class Registry:
             if not _is_internal(row):
                 left.append(self._leave(conn, row, claim))
         signed_in = next((row for row in held if row["sk"] == "I"), None)
-        signed_out = "" if signed_in is None else self._sign_out(conn, signed_in, claim)
-        whole = None not in left and signed_out is not None
-        return Dropped(tuple(filter(None, left)), signed_out or None), whole
+        user = {} if signed_in is None else self._sign_out(conn, signed_in, claim)
+        whole = None not in left and user is not None
+        return Dropped(tuple(filter(None, left)), **(user or {})), whole
 
     def _leave(self, conn: str, row: Row, claim: str) -> Left | None:
         if "ended" not in row:
             return self.subscriptions.end(conn, row, claim, alive=False)
         return ended(row) if self._claimed(row, claim) else None
 
-    def _sign_out(self, conn: str, row: Row, claim: str) -> str | None:
-        """The user if it was the last connection, "" if it was not, None if another tells."""
+    def _sign_out(self, conn: str, row: Row, claim: str) -> dict[str, str] | None:
+        """What `Dropped` is to say of the user; None if another tells."""
         if "ended" in row:
             return _told(row) if self._claimed(row, claim) else None
         return self.table.settle(lambda: self._end_sign_in(conn, row, claim))
 
-    def _end_sign_in(self, conn: str, row: Row, claim: str) -> str | None:
+    def _end_sign_in(self, conn: str, row: Row, claim: str) -> dict[str, str] | None:
         own_key, user_id = rows.sign_in(conn), text(row, "user_id")
         user = self.names.user(user_id)
         found = self.table.get_many([own_key, user])
@@ -254,10 +264,12 @@ class Registry:
         if now is None or "ended" in now:
             return _told(now) if now and now["ended_by"] == claim else None
         last = number(found.get(user, {}), "conns") <= 1
-        told = user_id if last else ""
+        told = {"signed_out": user_id} if last else {}
+        if "untold_by" in now and not last:
+            told = {"signed_in": user_id}
         self.table.transact(
             [
-                rows.ending(own_key, row, told, claim, self.clock()),
+                rows.ending(own_key, now, told, claim, self.clock()),
                 *rows.lowered(user, found.get(user)),
                 Change("Delete", self.names.signed_in(user_id, conn)),
             ]
@@ -316,18 +328,28 @@ class Registry:
 
     # --- looking after them -----------------------------------------------------------------
 
+    def is_unfinished(self, conn: str, row: Row) -> bool:
+        """Whether a function died before it told others what it did for a connection; `row` is its
+        row, which says whether anything was done since the last look."""
+        claim = rows.micros(CLAIM_SECONDS)
+        if "touched" not in row or number(row, "touched") < number(row, "seen") - claim:
+            return False
+        before = rows.micros(self.clock()) - claim
+        held = self.table.query(rows.connection(conn).pk)
+        return any(rows.is_overdue(each, before) for each in held)
+
     def postpone(self, conn: str, row: Row, time: str) -> None:
         """See to a connection again at `time`, a `due_time`; `row` is its row."""
         before = text(row, "due")
         if before == time:
             return
-        given = {"before": before, "due": time}
+        given: dict[str, Value] = {"before": before, "due": time, "now": rows.micros(self.clock())}
         changes = [
             Change(
                 "Update",
                 rows.connection(conn),
                 f"{LIVE} AND due = :before",
-                "SET due = :due",
+                "SET due = :due, seen = :now",
                 given=given,
             ),
             Change("Delete", self.names.due(conn, before)),
@@ -352,14 +374,14 @@ def _is_internal(row: Row) -> bool:
     return str(row.get("channel", "")).startswith("#")
 
 
-def _told(row: Row) -> str:
-    user_id: str = json.loads(text(row, "ended"))
-    return user_id
+def _told(row: Row) -> dict[str, str]:
+    told: dict[str, str] = json.loads(text(row, "ended"))
+    return told
 
 
-def _signing_in(key: Key, wanted: SignIn, condition: str, mark: str) -> Change:
-    update = "SET user_id = :user_id, signed_by = :mark, authorized = :one"
-    given: dict[str, Value] = {"user_id": wanted.user_id, "mark": mark, "one": 1}
+def _signing_in(key: Key, wanted: SignIn, condition: str, mark: str, now: int) -> Change:
+    update = "SET user_id = :user_id, signed_by = :mark, authorized = :one, touched = :now"
+    given: dict[str, Value] = {"user_id": wanted.user_id, "mark": mark, "one": 1, "now": now}
     if wanted.user_info is None:
         update += " REMOVE user_info"
     else:

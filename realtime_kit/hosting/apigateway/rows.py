@@ -4,7 +4,9 @@ that every read sees every write before it.
     pk                  sk              what it says
     C#conn              #               a connection: its value, its bounds, when it must be seen to
                         I               it is signed in
-                        S#channel       it is subscribed; with `ended`: was, and is to be told of
+                        S#channel       it is subscribed; with `untold_by`: which is to be told of;
+                                        with `ended`: was, which is to be told of
+                        E#channel#claim the same, of one that was subscribed again since
     H{0..15}#app        channel         a channel that is occupied: its head (`occupancy.py`)
     S0#app#channel      K               its last event
                         L               its count is about to be announced
@@ -77,6 +79,10 @@ def sign_in(conn: str) -> Key:
 
 def subscription(conn: str, channel: str) -> Key:
     return Key(f"C#{conn}", f"S#{channel}")
+
+
+def earlier(conn: str, channel: str, claim: str) -> Key:
+    return Key(f"C#{conn}", f"E#{channel}#{claim}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +170,11 @@ def expiry(time: float) -> int:
 def ending(key: Key, own: Row, told: object, claim: str, time: float) -> Change:
     """Mark what a connection had, and `own` is the row of, as ended. It stays, with what is to be
     told of it, until who has the claim has told it."""
+    untold = " AND attribute_exists(untold_by)" if "untold_by" in own else ""
     return Change(
         "Update",
         key,
-        "mark = :mark AND attribute_not_exists(ended)",
+        "mark = :mark AND attribute_not_exists(ended)" + untold,
         "SET ended = :told, ended_by = :claim, ended_at = :now",
         given={
             "mark": own["mark"],
@@ -176,6 +183,20 @@ def ending(key: Key, own: Row, told: object, claim: str, time: float) -> Change:
             "now": micros(time),
         },
     )
+
+
+def told(key: Key, claim: str) -> Change:
+    """Who has the claim has told of what a connection began."""
+    return Change(
+        "Update", key, "untold_by = :claim", "REMOVE untold_by, untold", given={"claim": claim}
+    )
+
+
+def is_overdue(row: Row, before: int) -> bool:
+    """Whether what a connection has began or ended `before`, microseconds, and was not told of."""
+    if "ended" in row:
+        return number(row, "ended_at") < before
+    return "untold_by" in row and number(row, "since") < before
 
 
 def raised(

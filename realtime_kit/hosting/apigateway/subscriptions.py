@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from realtime_kit.channels import kind_of
@@ -26,6 +26,9 @@ from realtime_kit.protocol.effects import ChannelState, Joined, Left, Subscribe
 SHARD_SIZE = 2_000
 SHARD_SIZE_CONTENDED = 100
 MAX_SHARDS = 16
+
+# Whether others are to be told that a subscription to a channel began.
+IsTold = Callable[[str, Joined], bool]
 
 _log = logging.getLogger(__name__)
 
@@ -51,11 +54,19 @@ class Subscriptions:
 
     # --- one begins -------------------------------------------------------------------------
 
-    def subscribe(self, conn: str, wanted: Subscribe) -> Joined:
+    def subscribe(self, conn: str, wanted: Subscribe, claim: str, is_told: IsTold) -> Joined:
+        """If others are to be told of it, the row says so until `told` is called."""
         tried: dict[Value, Joined] = {}
-        return self._table.settle(lambda: self._subscribe(conn, wanted, tried))
+        return self._table.settle(lambda: self._subscribe(conn, wanted, claim, is_told, tried))
 
-    def _subscribe(self, conn: str, wanted: Subscribe, tried: dict[Value, Joined]) -> Joined:
+    def _subscribe(
+        self,
+        conn: str,
+        wanted: Subscribe,
+        claim: str,
+        is_told: IsTold,
+        tried: dict[Value, Joined],
+    ) -> Joined:
         channel, user_id = wanted.channel, wanted.user_id
         own_key, connection_key = rows.subscription(conn, channel), rows.connection(conn)
         found, seen = self._see(channel, user_id, own_key, connection_key)
@@ -70,28 +81,40 @@ class Subscriptions:
         if first and wanted.max_members is not None and seen.members >= wanted.max_members:
             return Joined(new=False, count=seen.count, refused=True)
         mark = self._mark()
-        tried[mark] = Joined(True, first, seen.vacant, seen.count + seen.counted)
-        conflicts = self._table.transact(self._beginning(conn, wanted, seen, first, mark))
+        joined = tried[mark] = Joined(True, first, seen.vacant, seen.count + seen.counted)
+        values: dict[str, Value] = {"mark": mark}
+        if is_told(channel, joined):
+            told = {"first": first, "occupied": seen.vacant}
+            values |= {"untold_by": claim, "untold": json.dumps(told)}
+        changes = self._beginning(conn, wanted, seen, first, values)
+        conflicts = self._table.transact([*changes, *self._put(conn, values, own)])
         self._spread(seen, conflicts)
-        return tried[mark]
+        return joined
+
+    def _put(self, conn: str, values: Row, ended: Row | None) -> list[Change]:
+        """Write the row of a subscription; if another `ended` and is to be told of, keep that."""
+        channel = text(values, "channel")
+        key = rows.subscription(conn, channel)
+        if ended is None:
+            return [Change("Put", key, "attribute_not_exists(pk)", values=values)]
+        by = text(ended, "ended_by")
+        kept = {name: value for name, value in ended.items() if name not in Key._fields}
+        return [
+            Change("Put", key, "ended_by = :by", values=values, given={"by": by}),
+            Change("Put", rows.earlier(conn, channel, by), values=kept),
+        ]
 
     def _beginning(
-        self, conn: str, wanted: Subscribe, seen: Occupancy, first: bool, mark: str
+        self, conn: str, wanted: Subscribe, seen: Occupancy, first: bool, own: dict[str, Value]
     ) -> list[Change]:
         names, channel, user_id = self._names, wanted.channel, wanted.user_id
         expires, since = rows.expiry(self._clock()), rows.micros(self._clock())
         shard = rows.spread_over(seen.spread, conn)
-        own: dict[str, Value] = {"channel": channel, "shard": shard, "mark": mark, "since": since}
+        own |= {"channel": channel, "shard": shard, "since": since, "expires": expires}
         if user_id is not None:
             own["user_id"] = user_id
         changes = [
-            self._counted(conn, channel),
-            Change(
-                "Put",
-                rows.subscription(conn, channel),
-                "attribute_not_exists(pk) OR attribute_exists(ended)",
-                values={**own, "expires": expires},
-            ),
+            self._counted(conn, channel, since),
             Change("Put", names.subscriber(channel, shard, conn), values={"expires": expires}),
             *seen.joining(names, shard, first=first, most=wanted.max_members, expires=expires),
         ]
@@ -105,12 +128,12 @@ class Subscriptions:
             changes.append(Change("Put", presence, values={"conn": conn, "expires": expires}))
         return changes
 
-    def _counted(self, conn: str, channel: str) -> Change:
+    def _counted(self, conn: str, channel: str, now: int) -> Change:
         """One more subscription of a connection, which must not have been dropped."""
-        update, condition = "ADD subs :one", LIVE
-        given = {"one": 1}
+        update, condition = "ADD subs :one SET touched = :now", LIVE
+        given = {"one": 1, "now": now}
         if channel.startswith("#") or kind_of(channel).requires_auth:
-            update += " SET authorized = :one"
+            update += ", authorized = :one"
         if self._most is not None:
             condition += " AND (attribute_not_exists(subs) OR subs < :most)"
             given["most"] = self._most
@@ -164,15 +187,26 @@ class Subscriptions:
 
     # --- one ends ---------------------------------------------------------------------------
 
-    def unsubscribe(self, conn: str, channel: str) -> Left:
-        key, claim = rows.subscription(conn, channel), self._mark()
-        own = self._table.get(key)
+    def unsubscribe(self, conn: str, channel: str, claim: str) -> Left:
+        """The row stays until `forget` is called, because others are to be told."""
+        own = self._table.get(rows.subscription(conn, channel))
         left = None if own is None else self.end(conn, own, claim, alive=True)
         if left is None:
             return Left(channel, existed=False, count=self.channel(channel).subscriptions)
-        with suppress(ConditionFailed):  # subscribed again, or deleted already
-            self._table.write(Change("Delete", key, "ended_by = :claim", given={"claim": claim}))
         return left
+
+    def told(self, conn: str, channel: str, claim: str) -> None:
+        """Others were told that a subscription began."""
+        with suppress(ConditionFailed):  # it ended meanwhile
+            self._table.write(rows.told(rows.subscription(conn, channel), claim))
+
+    def forget(self, conn: str, channel: str, claim: str) -> None:
+        """Others were told that a subscription ended."""
+        key = rows.subscription(conn, channel)
+        try:
+            self._table.write(Change("Delete", key, "ended_by = :claim", given={"claim": claim}))
+        except ConditionFailed:  # subscribed again, or deleted already
+            self._table.write(Change("Delete", rows.earlier(conn, channel, claim)))
 
     def end(self, conn: str, own: Row, claim: str, *, alive: bool) -> Left | None:
         """End the subscription whose row is `own`; None if another did.
@@ -194,9 +228,13 @@ class Subscriptions:
         last = user_id is not None and (seen.member is None or number(seen.member, "conns") <= 1)
         vacated = seen.counted and seen.vacated_by(shard)
         left = Left(channel, True, user_id, last, vacated, max(0, seen.count - seen.counted))
-        told = {"last": last, "vacated": vacated, "count": left.count}
+        told: dict[str, object] = {"last": last, "vacated": vacated, "count": left.count}
+        if "untold" in now:
+            left.untold = _untold(json.loads(text(now, "untold")))
+            left.user_info = None if seen.member is None else _info(seen.member)
+            told |= {"untold": json.loads(text(now, "untold")), "info": left.user_info}
         changes = [
-            rows.ending(own_key, own, told, claim, self._clock()),
+            rows.ending(own_key, now, told, claim, self._clock()),
             Change("Delete", names.subscriber(channel, shard, conn)),
             *seen.leaving(names, shard, last=last),
         ]
@@ -204,8 +242,9 @@ class Subscriptions:
             changes += rows.lowered(names.member(channel, user_id), seen.member)
             changes.append(Change("Delete", names.presence(user_id, channel, conn)))
         if alive and connection_key in found:
-            there, given = "attribute_exists(pk)", {"less": -1}
-            changes.append(Change("Update", connection_key, there, "ADD subs :less", given=given))
+            given = {"less": -1, "now": rows.micros(self._clock())}
+            there, update = "attribute_exists(pk)", "ADD subs :less SET touched = :now"
+            changes.append(Change("Update", connection_key, there, update, given=given))
         self._table.transact(changes)
         return left
 
@@ -310,5 +349,13 @@ def user_of(own: Row) -> str | None:
 def ended(own: Row) -> Left:
     """What is to be told of a subscription that was ended."""
     told = json.loads(text(own, "ended"))
-    channel, user_id = text(own, "channel"), user_of(own)
-    return Left(channel, True, user_id, told["last"], told["vacated"], told["count"])
+    left = Left(
+        text(own, "channel"), True, user_of(own), told["last"], told["vacated"], told["count"]
+    )
+    if "untold" in told:
+        left.untold, left.user_info = _untold(told["untold"]), told["info"]
+    return left
+
+
+def _untold(told: Mapping[str, bool]) -> Joined:
+    return Joined(True, told["first"], told["occupied"])

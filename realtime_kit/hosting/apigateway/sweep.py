@@ -21,6 +21,7 @@ from realtime_kit.protocol import frames
 
 # 42xx asks a client to come straight back, 40xx not to.
 TOO_OLD = frames.error("This connection has reached its age, please reconnect", 4200)
+UNFINISHED = frames.error("What you sent was not finished, please reconnect", 4200)
 NOT_AUTHORIZED = frames.error("Connection not authorized within timeout", 4009)
 
 # A `$disconnect` may be lost, so API Gateway is asked about each connection so often.
@@ -32,10 +33,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Swept:
-    """`old` and `unauthorized` were closed, `gone` were gone already, `later` are due again."""
+    """`old`, `unauthorized` and `unfinished` (a function died over a frame of theirs) were closed,
+    `gone` were gone already, `later` are due again."""
 
     old: list[str] = field(default_factory=list)
     unauthorized: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     later: list[str] = field(default_factory=list)
 
@@ -68,11 +71,17 @@ def _see_to(driver: Broadcaster, transport: Transport, due: Sequence[str]) -> Sw
             page.old.append(conn)
         elif registry.bounds.authorization is not None and "authorized" not in row:
             page.unauthorized.append(conn)
+        elif registry.is_unfinished(conn, row):
+            page.unfinished.append(conn)
         else:
             alive[conn] = row
     _ask_after(driver, transport, alive, page)
     driver.disconnect(page.gone)
-    for conns, frame in ((page.old, TOO_OLD), (page.unauthorized, NOT_AUTHORIZED)):
+    for conns, frame in (
+        (page.old, TOO_OLD),
+        (page.unauthorized, NOT_AUTHORIZED),
+        (page.unfinished, UNFINISHED),
+    ):
         _send_away(driver, conns, frame)
     return page
 

@@ -4,19 +4,20 @@ No function waits here, and steps overtake each other. So a row says whether the
 told that a channel is occupied, or a member there; a leave is looked into when its delay is over;
 and whoever changed what was told looks once more whether it is so.
 
-A message may arrive twice, and a function may die: then a leave may be told twice, and is not lost.
+A message may arrive twice, and a function may die. So the row says first what is about to be told
+(`telling`, of a join; `gone`, of a leave, by the mark of its message), and afterwards that it was:
+what was being told then may be told twice, and is not lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from realtime_kit.hosting.apigateway import rows
-from realtime_kit.hosting.apigateway.dynamodb import Row
-from realtime_kit.hosting.apigateway.registry import Registry
-from realtime_kit.hosting.apigateway.rows import number
+from realtime_kit.hosting.apigateway.dynamodb import Key, Row, Value
+from realtime_kit.hosting.apigateway.registry import CLAIM_SECONDS, Registry
+from realtime_kit.hosting.apigateway.rows import number, text
 from realtime_kit.hosting.apigateway.table import Change, ConditionFailed
 from realtime_kit.protocol import effects, notices
 
@@ -28,7 +29,8 @@ SKEW = 0.5
 
 class Webhooks:
     """`notify` takes an event for the application, and raises if it could not; `later(event, key,
-    delay)` brings about `look(event, key)` in `delay` seconds, at least once."""
+    delay)` brings about `look(event, key, mark)` in `delay` seconds, at least once, with a mark
+    that no other message has."""
 
     def __init__(
         self,
@@ -54,38 +56,84 @@ class Webhooks:
         else:
             self._join(event, key)
 
-    def look(self, event: Event, key: str) -> None:
+    def look(self, event: Event, key: str, mark: str) -> None:
         """The delay of a leave is over: tell it, if it is so still and nothing was told since."""
         told = self._registry.names.told(key)
-        row = self._table.get(told)
-        if row is None or number(row, "due") > rows.micros(self._registry.clock() + SKEW):
-            return  # it was never told of the join; or there is a later leave
-        if self._is_there(event):
-            with suppress(ConditionFailed):
-                kept = "attribute_exists(pk)"
-                self._table.write(Change("Update", told, kept, "REMOVE due, expires"))
-            return
-        self._notify(event)
-        self._table.write(Change("Delete", told))
+        row, now = self._table.get(told), rows.micros(self._registry.clock())
+        if row is not None and "gone" not in row:
+            if number(row, "due") > now + rows.micros(SKEW):
+                return  # there is a later leave
+            if number(row, "telling") > now - rows.micros(CLAIM_SECONDS):
+                self._later(event, key, CLAIM_SECONDS)  # who is about to tell the join may live
+                return
+            if not self._decide(event, told, row, mark):
+                return
+            row = {**row, "gone": mark}
+        if row is not None and row["gone"] == mark:
+            if "telling" in row:
+                self._notify(_opposite(event))
+            self._notify(event)
+            self._write(Change("Delete", told, "gone = :mark", given={"mark": mark}))
         if self._is_there(event):
             self._join(_opposite(event), key)
 
     def _join(self, event: Event, key: str) -> None:
-        if not self._is_there(event):
-            return
-        mark = self._registry.mark()
-        before = self._table.write(
-            Change(
-                "Update",
-                self._registry.names.told(key),
-                update="SET mark = if_not_exists(mark, :mark) REMOVE due, expires",
-                given={"mark": mark},
-            )
-        )
-        if before is None or before["mark"] == mark:
+        told, mark = self._registry.names.told(key), self._registry.mark()
+        mine = self._table.settle(lambda: self._enter(told, mark))
+        if mine is not None:
             self._notify(event)
+            given = {"mark": mine}
+            self._write(Change("Update", told, "mark = :mark", "REMOVE telling", given=given))
         if not self._is_there(event):
             self._later(_opposite(event), key, notices.LEAVE_DELAY)
+
+    def _enter(self, told: Key, mark: str) -> str | None:
+        """Write down that a join is about to be told; the row's mark then, or None if it was told
+        or will be by who tells that it was gone."""
+        row, now = self._table.get(told), rows.micros(self._registry.clock())
+        if row is None:
+            values: Row = {"mark": mark, "telling": now}
+            self._table.write(Change("Put", told, "attribute_not_exists(pk)", values=values))
+            return mark
+        if "gone" in row:
+            return None
+        before = text(row, "mark")
+        if before == mark:  # the answer to the write was lost
+            return mark
+        given: dict[str, Value] = {"before": before}
+        if "due" in row:
+            given["due"] = row["due"]
+            back = "mark = :before AND due = :due"
+            self._table.write(Change("Update", told, back, "REMOVE due, expires", given=given))
+        if not 0 < number(row, "telling") < now - rows.micros(CLAIM_SECONDS):
+            return None
+        given = {"before": before, "mark": mark, "now": now}  # who was about to tell it died
+        update = "SET mark = :mark, telling = :now"
+        self._table.write(Change("Update", told, "mark = :before", update, given=given))
+        return mark
+
+    def _decide(self, event: Event, told: Key, row: Row, mark: str) -> bool:
+        """Write down that a leave is about to be told, or that there is none; whether there is."""
+        there = self._is_there(event)
+        condition = "due = :due" if "due" in row else "attribute_not_exists(due)"
+        update = "REMOVE due, expires" if there else "SET gone = :mark REMOVE mark, due"
+        given: dict[str, Value] = {} if there else {"mark": mark}
+        if "due" in row:
+            given["due"] = row["due"]
+        condition = f"attribute_exists(mark) AND {condition}"
+        try:
+            self._table.write(Change("Update", told, condition, update, given=given))
+        except ConditionFailed as failed:  # who came or went meanwhile is looked at, too
+            return (failed.rows[0] or {}).get("gone") == mark
+        return not there
+
+    def _write(self, change: Change) -> bool:
+        """Whether its condition held."""
+        try:
+            self._table.write(change)
+        except ConditionFailed:
+            return False
+        return True
 
     def _leave(self, event: Event, key: str, delay: float) -> None:
         now = self._registry.clock()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from realtime_kit.errors import ProviderUnavailable
+from realtime_kit.hosting.apigateway import rows
 from realtime_kit.hosting.apigateway.delivery import Call, Delivery
 from realtime_kit.hosting.apigateway.driver import GONE_PER_MESSAGE
 from realtime_kit.hosting.apigateway.rows import Names
@@ -201,6 +204,106 @@ def test_a_drop_that_fails_is_asked_for_again(world, queued, monkeypatch):
     assert world.deployment.left_behind() == {}
 
 
+# --- functions that die ---------------------------------------------------------------------
+
+
+def told(client):
+    """What a client was told of members, since it was asked before."""
+    frames = [frame for frame in client.frames if "member_" in frame["event"]]
+    client.frames.clear()
+    return [(frame["event"].rpartition("_")[2], json.loads(frame["data"])) for frame in frames]
+
+
+@pytest.fixture
+def watcher(world):
+    client = world.connect()
+    client.subscribe(ROOM, "watcher")
+    return client
+
+
+def is_unfinished(world, client):
+    row = world.rows()[rows.connection(client.conn)]
+    return world.registry.is_unfinished(client.conn, row)
+
+
+def test_a_join_whose_function_died(world, watcher):
+    client = world.connect()
+    peer = world.driver.peer(client.conn)
+    assert peer.perform(effects.Subscribe(ROOM, "1", '{"n":1}')).first_of_member
+    assert not is_unfinished(world, client)  # it may live
+    world.clock.advance(31)
+    assert is_unfinished(world, client)
+    client.go()
+    user = {"user_id": "1"}
+    assert told(watcher) == [("added", {**user, "user_info": {"n": 1}}), ("removed", user)]
+
+
+def test_a_join_whose_function_died_of_a_member_who_stays(world, watcher):
+    dead, other = world.connect(), world.connect()
+    world.driver.peer(dead.conn).perform(effects.Subscribe(ROOM, "1"))
+    other.subscribe(ROOM, "1")
+    assert told(watcher) == []
+    dead.go()
+    assert told(watcher) == [("added", {"user_id": "1"})]
+
+
+def test_a_leave_whose_function_died(world, watcher):
+    client = world.connect()
+    client.subscribe(ROOM, "1")
+    assert world.driver.peer(client.conn).perform(effects.Unsubscribe(ROOM)).last_of_member
+    told(watcher)
+    world.clock.advance(31)
+    assert is_unfinished(world, client)
+    client.go()
+    assert told(watcher) == [("removed", {"user_id": "1"})]
+
+
+def test_a_leave_whose_function_died_and_another_who_comes_on_the_same_connection(world, watcher):
+    client = world.connect()
+    client.subscribe(ROOM, "1")
+    world.driver.peer(client.conn).perform(effects.Unsubscribe(ROOM))
+    client.subscribe(ROOM, "2")
+    told(watcher)
+    world.clock.advance(31)
+    assert is_unfinished(world, client)
+    client.go()
+    assert told(watcher) == [("removed", {"user_id": "1"}), ("removed", {"user_id": "2"})]
+
+
+def test_nothing_is_looked_up_for_who_has_not_moved(world, watcher, monkeypatch):
+    world.clock.advance(31)
+    assert not is_unfinished(world, watcher)
+    row = world.rows()[rows.connection(watcher.conn)]
+    world.registry.postpone(watcher.conn, row, rows.due_time(world.clock() + 600))
+    monkeypatch.setattr(world.table, "query", None)
+    assert not is_unfinished(world, watcher)
+
+
+def test_one_write_settles_what_was_told(world, watcher):
+    client = world.connect()
+    client.subscribe("a")
+    writes = []
+    write = world.table.write
+    world.table.write = lambda change: writes.append(change.update) or write(change)
+    client.subscribe(ROOM, "1")
+    second = world.connect()
+    second.subscribe(ROOM, "1")
+    del world.table.write
+    settling = "REMOVE untold_by, untold"
+    assert writes.count(settling) == 1  # nobody is told of a member's second connection
+
+
+def test_a_user_whose_sign_in_was_not_told(world):
+    watcher, dead, other = (world.connect() for _ in range(3))
+    watcher.sign_in("w", ["7"])
+    watcher.frames.clear()
+    world.driver.peer(dead.conn).perform(effects.SignIn("7"))
+    other.sign_in("7")
+    assert watcher.frames == []
+    dead.go()
+    assert [frame["data"]["events"][0]["name"] for frame in watcher.frames] == ["online"]
+
+
 # --- webhooks -------------------------------------------------------------------------------
 
 
@@ -210,7 +313,9 @@ def test_without_webhooks(make_world):
     client.subscribe(ROOM)
     client.go()
     world.clock.advance(10)
-    world.driver.arrived({"do": "look", "event": {}, "key": "x"})  # from before it was off
+    world.driver.arrived(
+        {"do": "look", "event": {}, "key": "x", "mark": "m"}
+    )  # from before it was off
     assert world.rows() == {}
 
 
@@ -274,20 +379,21 @@ def test_a_leave_that_cannot_be_told_is_looked_into_again(world, queued, monkeyp
     assert names(world) == ["channel_occupied", "channel_vacated"]
 
 
-def test_a_join_that_was_not_told_has_no_leave(world, queued):
+def test_a_join_that_was_not_told_is_told_with_its_leave(world):
     client = world.connect()
     peer = world.driver.peer(client.conn)
     peer.perform(effects.Subscribe("a"))  # and then its function died
     client.go()
-    assert queued == []
-    assert names(world) == []
+    assert names(world) == ["channel_occupied"]
+    world.clock.advance(10)
+    assert names(world) == ["channel_vacated"]
 
 
-def test_what_is_not_so_any_more_is_not_told(world):
+def test_a_join_that_is_told_after_its_leave_has_one(world):
     world.driver.perform(notices.channel_occupied("a"))
     world.driver.perform(notices.member_added(ROOM, "1"))
     world.clock.advance(10)
-    assert names(world) == []
+    assert names(world) == ["channel_occupied", "member_added", "channel_vacated", "member_removed"]
     assert world.rows() == {}
 
 
@@ -330,7 +436,7 @@ def test_who_comes_while_a_leave_is_told(world, queued):
     for message, _ in queued:
         request = effects.Subscribe(message["event"]["channel"], message["event"].get("user_id"))
         meddling = Meddling(world, lambda request=request: peer.perform(request))
-        meddling.webhooks.look(message["event"], message["key"])
+        meddling.webhooks.look(message["event"], message["key"], message["mark"])
     assert names(world) == [
         "channel_occupied",
         "channel_occupied",

@@ -38,6 +38,15 @@ def go(world, conn):
     return dropped
 
 
+def told(perform, effect):
+    """One effect, in a function that also tells the others."""
+    answer = perform(effect)
+    user_id = getattr(effect, "user_id", None)
+    signed_in = isinstance(effect, effects.SignIn)
+    perform(effects.Told(effects.watchers_of(user_id) if signed_in else effect.channel))
+    return answer
+
+
 def test_one_connection_subscribes_many_times_at_once(world, check):
     client = world.connect()
     answers = race(*[lambda: client.perform()(effects.Subscribe(ROOM, "1"))] * THREADS)
@@ -45,7 +54,7 @@ def test_one_connection_subscribes_many_times_at_once(world, check):
     assert sum(answer.first_of_member for answer in answers) == 1
     assert world.subscriptions.channel(ROOM) == effects.ChannelState(1, 1)
     check(world.rows())
-    answers = race(*[lambda: client.perform()(effects.Unsubscribe(ROOM))] * THREADS)
+    answers = race(*[lambda: told(client.perform(), effects.Unsubscribe(ROOM))] * THREADS)
     assert sum(answer.existed for answer in answers) == 1
     assert sum(answer.last_of_member for answer in answers) == 1
     assert sum(answer.vacated for answer in answers) == 1
@@ -60,7 +69,7 @@ def test_a_user_s_many_connections_come_and_go_at_once(world, check):
     assert sum(answer.first_of_member for answer in joined) == 1
     assert sum(answer.occupied for answer in joined) == 1
     assert world.subscriptions.channel(ROOM) == effects.ChannelState(THREADS, 1)
-    signed = race(*[lambda c=client: c.perform()(effects.SignIn("1")) for client in clients])
+    signed = race(*[lambda c=client: told(c.perform(), effects.SignIn("1")) for client in clients])
     assert sum(answer.first for answer in signed) == 1
     check(world.rows())
     # Each is disconnected twice, as after 410 and `$disconnect`.
@@ -98,7 +107,7 @@ def test_anything_at_once(world, check):
             effect = chance.choice(
                 [effects.Subscribe(channel, user_id), effects.Unsubscribe(channel)]
             )
-            seen.append((effect, perform(effect)))
+            seen.append((effect, told(perform, effect)))
         return seen
 
     for seen in race(*[lambda seed=seed: play(seed) for seed in range(THREADS)]):
