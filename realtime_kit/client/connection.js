@@ -90,6 +90,7 @@ export function keepConnected(options, hooks) {
 
   // It tries again by itself, on the same session.
   function paused(mine, detail) {
+    mine.socketId = null;
     hooks.dropped();
     become(isOffline() ? "offline" : "waiting", detail);
   }

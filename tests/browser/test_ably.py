@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -68,6 +69,18 @@ def test_a_message_comes_once_to_all_windows_but_the_one_that_wrote_it(two, wind
     expect(grace.people).to_have_count(2)
     grace.say("Still there?")
     ada.sees("Still there?")
+
+
+def test_a_page_without_ably_js_says_so_and_gets_it_later(demo, window) -> None:
+    ada = window()
+    ada.sit(demo.urls["App"], "Ada Late")
+    ada.page.route("**/ably.min.js", lambda route: route.abort())
+    ada.page.goto(demo.urls["App"])
+    expect(ada.state).to_have_attribute("title", re.compile(r"ably\.min\.js does not load"))
+    expect(ada.notice).to_contain_text("Nothing arrives live")
+    ada.page.unroute("**/ably.min.js")
+    ada.ready()
+    expect(ada.notice).to_be_empty()
 
 
 def test_what_the_page_suggests_for_a_terminal_reaches_it(two, checkout) -> None:

@@ -355,3 +355,28 @@ test("nothing is left open after close, at whatever point it comes", async (t) =
     assert.deepEqual(ada.errors, []);
   }
 });
+
+// The last one: from here on the emulator's clock is ahead of the application's.
+
+test("a break that was too long: another connection, and a new beginning of its channels", async (t) => {
+  const ada = client(t, "ada");
+  const [room, orders] = [ada.subscribe("presence-room-6"), ada.subscribe("private-orders-1")];
+  await Promise.all([room.ready(), orders.ready()]);
+  await until(() => ada.user.id === "ada");
+  const heard = [];
+  orders.on("*", (data, { event }) => heard.push(event));
+  await call("/fault/gone");
+  await until(() => ada.state === "waiting");
+  await call("/fault/back");
+  await until(() => ada.state === "connected" && room.state === "subscribed" && orders.state === "subscribed");
+  await call("/do/trigger", { channels: "private-orders-1", name: "shipped", data: 1 });
+  await call("/do/send_to_user", { user_id: "ada", name: "notice", data: 1 });
+  await until(() => heard.includes("shipped"));
+  assert.deepEqual(heard, ["pusher:subscription_succeeded", "shipped"]);
+  assert.deepEqual([...room.members.keys()], ["ada"]);
+  const bob = client(t, "bob");
+  const theirs = bob.subscribe("presence-room-6");
+  await theirs.ready();
+  await until(() => room.members.has("bob"));
+  assert.deepEqual([...theirs.members.keys()].sort(), ["ada", "bob"]);
+});

@@ -349,7 +349,8 @@ function quietTransport(supported = true) {
     const told = [];
     opened.push({ cfg, hooks, told });
     setImmediate(() => hooks.state("open", { socketId: null }));
-    return { subscribe: (...args) => told.push(args), unsubscribe() {}, publish: null, close() {} };
+    const check = () => told.push("check");
+    return { subscribe: (...args) => told.push(args), unsubscribe() {}, publish: null, check, close() {} };
   };
   return { opened, load: async () => ({ supported: () => supported, open }) };
 }
@@ -385,6 +386,44 @@ test("a transport that cannot work here is passed over at once", async (t) => {
   await server.connected(t, { transports: { ably: ably.load, sse: sse.load } });
   assert.equal(ably.opened.length, 0);
   assert.equal(sse.opened.length, 1);
+});
+
+test("a transport that resumes by itself: the same session, signed in as before", async (t) => {
+  const { fire } = openPage(t);
+  const server = stage(t);
+  Object.assign(server.config, { transports: ["own"], userAuth: "/realtime/user-auth" });
+  const own = quietTransport();
+  const load = async () => {
+    const transport = await own.load();
+    const open = (...args) => ({ ...transport.open(...args), authorizes: true, signIn: () => {} });
+    return { ...transport, open };
+  };
+  const client = server.connect(t, { transports: { own: load } });
+  await until(() => client.state === "connected");
+  const channel = client.subscribe("private-a");
+  const [{ hooks, told }] = own.opened;
+  assert.deepEqual(told, [["private-a", null, null]], "it asks for the proof itself");
+  assert.deepEqual(hooks.wanted(), ["private-a"]);
+  hooks.event("private-a", "pusher:subscription_succeeded", {});
+  const error = new RealtimeError("connection_lost", "gone");
+  hooks.state("paused", { error, retryIn: 700 });
+  assert.deepEqual(client.states.at(-1), { state: "waiting", previous: "connected", error, retryIn: 700 });
+  assert.equal(channel.state, "subscribing");
+  assert.equal(client.socketId, null);
+  fire("online");
+  await pass(t, 60_000);
+  assert.deepEqual([told.splice(1), own.opened.length], [["check"], 1], "nothing but it tries again");
+  hooks.state("open", { socketId: "s2" });
+  assert.deepEqual([client.state, client.socketId], ["connected", "s2"]);
+  assert.deepEqual(told.splice(1), [["private-a", null, null]]);
+  await settle();
+  assert.equal(server.asked("user-auth").length, 1);
+  assert.deepEqual(server.asked("auth"), []);
+  hooks.state("lost", { error });
+  await pass(t, 2000);
+  assert.equal(own.opened.length, 2);
+  assert.equal(hooks.wanted(), false, "the one that is given up has no say any more");
+  assert.equal(server.asked("user-auth").length, 2);
 });
 
 test("a transport is told where to resume", async (t) => {

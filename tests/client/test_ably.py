@@ -87,18 +87,25 @@ def application(serve_app) -> Iterator[str]:
         def what_was_asked():
             return asked
 
+        def ids():
+            return emulator.call(lambda world: [*next(iter(world.apps.values())).connections])
+
         @app.post("/fault/<name>")
         def fault(name):
             if name == "cut":
-                ids = emulator.call(lambda world: [*next(iter(world.apps.values())).connections])
-                for id in ids:
+                for id in ids():
                     emulator.drop(id)
             if name == "renew":
                 emulator.faults.add(Rule("inject", "out", times=1, frame={"action": AUTH}))
             if name == "expire":
                 emulator.faults.add(Rule("expire", "out", times=1))
-            if name == "away":  # longer than Ably keeps anything of a connection
+            if name == "gone":  # until "back", which is longer than Ably keeps a connection
+                emulator.faults.add(Rule("drop", "connect", times=None))
+                for id in ids():
+                    emulator.drop(id)
+            if name == "back":
                 emulator.advance(300)
+                emulator.faults.clear()
             return {}
 
         with serve_app(app) as url:
@@ -107,5 +114,5 @@ def application(serve_app) -> Iterator[str]:
 
 @pytest.mark.node
 def test_live(run_node, application, checkout):
-    node = ("--test", "--test-reporter=spec", "--test-timeout=30000", "--test-force-exit")
+    node = ("--test", "--test-reporter=spec", "--test-timeout=90000", "--test-force-exit")
     run_node(*node, str(LIVE), cwd=checkout, APPLICATION=application)
