@@ -16,6 +16,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from random import Random
 from typing import Any
 
@@ -285,14 +286,38 @@ class Storm:
 
 
 @pytest.fixture
-def storm(
-    load: Load, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Storm]:
-    seed = request.param
+def storms(load: Load, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Storm]]:
+    """Makes storms, of a seed and with faults; broadcasts go to workers, in batches of three."""
     monkeypatch.setattr(broadcast, "INLINE", 3)
     monkeypatch.setattr(broadcast, "BATCH", 3)
-    faults = Faults(
-        seed=seed,
+    environ = {"REALTIME_AWS__KEYS": "key:secret", "REALTIME_AWS__METRICS": "false"}
+    with ExitStack() as stack:
+
+        def make(seed: int, **faults: float) -> Storm:
+            running = deployed(
+                MemoryDynamoDB(),
+                load,
+                environ=environ,
+                visibility_timeout=3.0,
+                faults=Faults(seed=seed, **faults),
+                quotas=Quotas(idle=7200.0),
+                seed=seed,
+            )
+            deployment = stack.enter_context(running)
+            settings = RealtimeSettings(environ=deployment.environ)
+            provider = AwsProvider(settings.aws, clock=deployment.gateway.time)
+            stack.callback(provider.close)
+            return Storm(deployment, provider, seed, Reaper(seed, monkeypatch))
+
+        yield make
+
+
+@pytest.mark.parametrize("seed", range(4 * SOAK))
+def test_nobody_misses_an_event_nobody_hears_too_much_and_presence_is_exact(
+    storms: Callable[..., Storm], seed: int
+) -> None:
+    storm = storms(
+        seed,
         hold_back=0.3,
         lose_disconnect=0.5,
         repeat_disconnect=0.3,
@@ -302,25 +327,8 @@ def storm(
         gone=0.01,
         repeat_message=0.2,
         throttle_table=0.1,
+        lose_answer=0.02,
     )
-    environ = {"REALTIME_AWS__KEYS": "key:secret", "REALTIME_AWS__METRICS": "false"}
-    with deployed(
-        MemoryDynamoDB(),
-        load,
-        environ=environ,
-        visibility_timeout=3.0,
-        faults=faults,
-        quotas=Quotas(idle=7200.0),
-        seed=seed,
-    ) as deployment:
-        settings = RealtimeSettings(environ=deployment.environ)
-        provider = AwsProvider(settings.aws, clock=deployment.gateway.time)
-        yield Storm(deployment, provider, seed, Reaper(seed, monkeypatch))
-        provider.close()
-
-
-@pytest.mark.parametrize("storm", range(4 * SOAK), indirect=True)
-def test_nobody_misses_an_event_nobody_hears_too_much_and_presence_is_exact(storm: Storm) -> None:
     asyncio.run(storm.run(steps=12))
     storm.check()
     log = storm.deployment.gateway.log
@@ -329,3 +337,32 @@ def test_nobody_misses_an_event_nobody_hears_too_much_and_presence_is_exact(stor
     assert storm.reaper.killed["websocket"]
     assert any(page.events for page in storm.left)
     assert not storm.deployment.queue.dead
+
+
+@pytest.mark.parametrize("seed", range(SOAK))
+def test_a_worker_that_is_killed_repeats_a_batch_at_most(
+    storms: Callable[..., Storm], seed: int
+) -> None:
+    storm = storms(seed, latency=0.02)
+    gateway = storm.deployment.gateway
+
+    async def play() -> None:
+        async with aiohttp.ClientSession() as session:
+            await storm.fill(session)
+            for number in range(12):
+                gateway.faults.kill_at("fanout", storm.random.randint(1, 12))
+                await storm.publish(NEWS, number, storm.pages[0])
+                await storm.settle()
+            for page in storm.pages:
+                await page.leave()
+
+    asyncio.run(play())
+    assert len(gateway.log.of("fault", fault="kill")) > 6
+    repeated = 0
+    for event in storm.wanted:
+        times = [page.events.count(event) for page in storm.pages]
+        assert min(times) == 1
+        assert max(times) <= 2
+        assert sum(times) - len(times) <= broadcast.BATCH
+        repeated += sum(times) - len(times)
+    assert repeated

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from realtime_kit.emulators.apigateway import Faults, Function
 from realtime_kit.emulators.apigateway.services import request_units
@@ -51,6 +51,15 @@ def test_a_table_that_refuses(start: Start, db: MemoryDynamoDB) -> None:
         aws.put_item(TableName="realtime", Item=ITEM)
     assert list(db.items("realtime")) == []
     assert site.gateway.log.of("fault", fault="throttle_table")
+
+
+def test_a_table_whose_answers_are_lost(start: Start, db: MemoryDynamoDB) -> None:
+    site = start(db=db, faults=Faults(lose_answer=1.0))
+    aws = site.aws("dynamodb", endpoint_url=site.gateway.url)
+    with pytest.raises(HTTPClientError):
+        aws.put_item(TableName="realtime", Item=ITEM)
+    assert list(db.items("realtime")) == [ITEM]
+    assert site.gateway.log.of("fault", fault="lose_answer")
 
 
 def test_a_gateway_without_a_table(site: Any) -> None:

@@ -12,6 +12,7 @@ Share = Literal[
     "repeat_disconnect",
     "throttle",
     "throttle_table",
+    "lose_answer",
     "fail",
     "kill",
     "limit",
@@ -33,6 +34,7 @@ class Faults:
     - `lose_disconnect`, `repeat_disconnect`: of the `$disconnect` events;
     - `throttle`: of invocations, those that Lambda refuses; `fail`: those that die before the
       handler runs; `throttle_table`: of requests to the table, those that DynamoDB refuses;
+      `lose_answer`: of those that it carries out, the ones whose answer is lost;
     - of `@connections` requests: `limit` are answered 429, `latency` is up to so many seconds
       added; at `gone` the connection turns out to have ended (it is cut off, the answer is 410);
       at `kill` a function that is running dies, and the request with it;
@@ -53,6 +55,7 @@ class Faults:
     throttle: float = 0.0
     fail: float = 0.0
     throttle_table: float = 0.0
+    lose_answer: float = 0.0
     kill: float = 0.0
     limit: float = 0.0
     latency: float = 0.0

@@ -82,7 +82,11 @@ class Services:
         target = request.headers.get("X-Amz-Target", "")
         if target.startswith(_DYNAMODB):
             self._verifiers["dynamodb"].verify(request, body)
-            return 200, await self._dynamodb(target.removeprefix(_DYNAMODB), _parsed(body))
+            answer = await self._dynamodb(target.removeprefix(_DYNAMODB), _parsed(body))
+            if self._runtime.faults.happens("lose_answer") and request.transport is not None:
+                self._runtime.record("fault", fault="lose_answer")
+                request.transport.abort()
+            return 200, answer
         if target.startswith(_SQS):
             self._verifiers["sqs"].verify(request, body)
             self._runtime.usage.queue_requests += 1
