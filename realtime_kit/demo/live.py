@@ -15,7 +15,7 @@ rt = FlaskRealtime()
 store = cast(Store, LocalProxy(lambda: current_app.extensions["demo_store"]))
 
 
-@rt.channel_rule("private-room-{room:slug}")
+@rt.channel_rule("private-room-{room:slug}", history="200/1h")
 def may_read(user: Person, room: str) -> bool:
     """A room's messages. A page subscribes to all of its rooms at once: one request."""
     return store.may_enter(user.id, room)
@@ -27,6 +27,13 @@ def may_be_seen(user: Person, room: str) -> Grant | None:
     if not store.may_enter(user.id, room):
         return None
     return Grant(Member(user.id, {"name": user.name}), publish=True)
+
+
+@rt.channel_rule("news", history="100/1d")
+def may_hear(user: Person | None) -> bool:
+    """What happens in the house. Anybody may read it, so it is never asked: it says that the
+    channel keeps history, and so `GET /events` has it."""
+    return True
 
 
 @rt.sign_in
@@ -44,6 +51,7 @@ def people_in(room_id: str) -> str:
 
 
 ROOMS = "rooms"  # public: a new room that everybody may enter
+NEWS = "news"  # public: who came in, and which rooms there are
 
 
 def ring(

@@ -57,6 +57,7 @@ def take_seat() -> Response | tuple[str, int]:
     seat = seats.take(person)
     if seat is None:
         abort(409, f"This browser has {seats.SEATS} people already. Let one of them leave first.")
+    rt.trigger(live.NEWS, "joined", {"text": f"{person.name} came in", "person": person.id})
     return redirect(url_for("chat.room", seat=seat, room=FIRST_ROOM), 303)
 
 
@@ -98,6 +99,7 @@ def create_room() -> Response:
         abort(409, f"There is a room “{name}” already, or there are too many rooms.")
     if not private:
         rt.trigger(live.ROOMS, "created", {"id": room.id, "name": room.name})
+        rt.trigger(live.NEWS, "opened", {"text": f"A new room: {room.name}", "room": room.id})
     return redirect(url_for("chat.room", room=room.id), 303)
 
 

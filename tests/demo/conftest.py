@@ -86,13 +86,14 @@ def app(tmp_path: Path, provider: FakeProvider) -> Flask:
 
 
 @pytest.fixture
-def visit(app: Flask):
-    """`visit("Ada")`: a browser of her own, with Ada in it."""
+def visit(app: Flask, provider: FakeProvider):
+    """`visit("Ada")`: a browser of her own, with Ada in it; the news of it is old already."""
 
     def visit(name: str | None = None) -> Visitor:
         visitor = Visitor(app.test_client())
         if name:
             assert visitor.join(name).status_code == 303
+            provider.sent.clear()
         return visitor
 
     return visit

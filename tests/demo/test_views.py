@@ -275,3 +275,21 @@ def test_problems_are_pages_for_people_and_json_for_scripts(visit) -> None:
     assert ada.get("/rooms/nowhere", Accept="application/json").json == {
         "error": "There is no such room."
     }
+
+
+def test_the_news_over_plain_http(visit) -> None:
+    guest = visit()
+    asked = {"channel": "news"}
+    headers = {"Accept": "application/json"}
+    before = guest.http.get("/realtime/events", query_string=asked, headers=headers).get_json()
+    ada = visit("Ada")
+    ada.create("Garden")
+    ada.create("Cellar", private=True)
+    asked["position"] = before["position"]
+    found = guest.http.get("/realtime/events", query_string=asked, headers=headers).get_json()
+    assert [(event["name"], event["data"]["text"]) for event in found["events"]] == [
+        ("joined", "Ada came in"), ("opened", "A new room: Garden"),
+    ]  # fmt: skip
+    assert "curl -N &#39;http://localhost/realtime/events?channel=news&#39;" in ada.get(
+        "/rooms/lobby"
+    ).get_data(as_text=True)
