@@ -22,6 +22,7 @@ from realtime_kit.cli.doctor import doctor
 from realtime_kit.cli.emulate import emulate
 from realtime_kit.cli.init import init
 from realtime_kit.cli.listen import listen
+from realtime_kit.cli.relay import relay
 from realtime_kit.cli.serve import serve
 from realtime_kit.cli.trigger import trigger
 from realtime_kit.cli.verify import verify
@@ -106,6 +107,7 @@ for command in (
     emulate,
     init,
     listen,
+    relay,
     serve,
     trigger,
     verify,

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import sqlalchemy as sa
 
 from realtime_kit.errors import ConfigurationError
 from realtime_kit.history.sql import guarded, make_engine
 from realtime_kit.outbox.table import outbox, turn
+
+if TYPE_CHECKING:
+    from realtime_kit.settings import RealtimeSettings
 
 T = TypeVar("T")
 
@@ -61,6 +64,16 @@ class Queue:
     ) -> None:
         self.engine = make_engine(database) if isinstance(database, str) else database
         self._clock = clock
+
+    @classmethod
+    def from_settings(cls, settings: RealtimeSettings) -> Self:
+        """In `REALTIME_OUTBOX__URL`, or in the event log's database."""
+        url = settings.outbox.url or settings.history.url
+        if url.get_secret_value().rstrip("/") == "memory:":
+            raise ConfigurationError(
+                "outbox.url is not set: set REALTIME_OUTBOX__URL to your application's database"
+            )
+        return cls(url.get_secret_value())
 
     def check(self) -> None:
         """Raise `ConfigurationError` unless the tables are there."""

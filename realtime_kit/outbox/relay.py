@@ -91,8 +91,8 @@ class Relay:
     # --- running ----------------------------------------------------------------------------
 
     def run(self, *, on_round: Callable[[Tally], object] | None = None) -> None:
-        """Send until `stop`, which another thread or a signal handler calls. `on_round` is told
-        what each round did. A database that fails is waited for."""
+        """Send until `stop`, which another thread calls. `on_round` is told what each round did. A
+        database that fails is waited for."""
         failures = 0
         while not self._stopping.is_set():
             self._news.clear()
@@ -123,7 +123,8 @@ class Relay:
         return total
 
     def stop(self) -> None:
-        """End `run` after the batch that is being sent. May be called in a signal handler."""
+        """End `run` after the call that is being made. For another thread than that which runs: a
+        signal handler that interrupts it may wait for ever."""
         self._stopping.set()
         self._news.set()
 
@@ -145,7 +146,7 @@ class Relay:
         try:
             for call in _calls(rows):
                 done += self._send(call)
-                if done.put_off or time.monotonic() > end:
+                if done.put_off or self._stopping.is_set() or time.monotonic() > end:
                     break
         finally:
             if done.sent + done.dead < len(rows):
