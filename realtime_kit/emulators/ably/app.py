@@ -12,6 +12,7 @@ from realtime_kit.emulators.ably.channel import Channel
 from realtime_kit.emulators.ably.errors import AblyError
 from realtime_kit.emulators.ably.limits import Limits
 from realtime_kit.emulators.ably.publishing import Published, publish
+from realtime_kit.emulators.ably.revisions import change, is_change
 from realtime_kit.emulators.ably.timers import Timers
 from realtime_kit.emulators.ably.tokens import Tokens
 from realtime_kit.emulators.ably.wire import Flag
@@ -111,7 +112,16 @@ class App:
         message_id: str | None = None,
         modes: Flag | None = None,
     ) -> Published:
-        """See `publishing.publish`."""
+        """See `publishing.publish`, and for what changes messages `revisions.change`."""
+        if any(is_change(message) for message in messages):
+            return change(
+                self,
+                channel,
+                messages,
+                access=access,
+                connection=connection,
+                message_id=message_id,
+            )
         return publish(
             self,
             channel,

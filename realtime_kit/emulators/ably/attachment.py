@@ -28,8 +28,6 @@ class Attachment:
     """`name` is the channel's as the client wrote it, with qualifiers; `wanted` are the modes that
     it asked for, `modes` those that its capability leaves of them."""
 
-    __slots__ = ("_metrics", "channel", "connection", "echo", "modes", "name", "params", "wanted")
-
     def __init__(
         self,
         connection: Connection,
@@ -46,6 +44,7 @@ class Attachment:
         self.modes = Flag(0)
         self.echo = connection.echo and params.get("echo") != "false"
         self._metrics: dict[str, int] = {}
+        self._known: set[str] = set()  # serials of mutable messages that it has whole
 
     def refresh(self) -> bool:
         """Work out the modes anew from what the connection may; whether they changed."""
@@ -57,8 +56,12 @@ class Attachment:
 
     def deliver(self, entry: Entry) -> None:
         """Send what was said, if it is meant for this connection."""
-        if self.takes(entry):
-            self.connection.send(entry.frame(self.name))
+        if not self.takes(entry):
+            return
+        serials = entry.message_serials if self.channel.namespace.mutable_messages else ()
+        known = entry.delta is not None and self._known.issuperset(serials)
+        self.connection.send((entry.delta if known and entry.delta else entry).frame(self.name))
+        self._known.update(serials)
 
     def takes(self, entry: Entry) -> bool:
         own = entry.publisher is not None and entry.publisher == self.connection.id

@@ -12,8 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from realtime_kit.emulators.ably.limits import Limits
-from realtime_kit.emulators.ably.messages import LEAVE, PRESENT, Message, Payload, Presence
-from realtime_kit.emulators.ably.serials import Serials, is_channel_serial, series_of
+from realtime_kit.emulators.ably.messages import CREATE, LEAVE, PRESENT, Message, Payload, Presence
+from realtime_kit.emulators.ably.serials import (
+    Serials,
+    channel_serial_of,
+    is_channel_serial,
+    series_of,
+)
 from realtime_kit.emulators.ably.timers import Timers
 from realtime_kit.emulators.ably.wire import Action, Flag, Frame
 
@@ -35,7 +40,12 @@ class Entry:
     id: str
     payloads: Sequence[Payload]
     publisher: str | None = None
+    delta: Entry | None = None  # the same, for those who have what came before
     _frames: dict[str, Frame] = field(default_factory=dict, repr=False)
+
+    @property
+    def message_serials(self) -> list[str]:
+        return [payload.serial for payload in self.payloads if isinstance(payload, Message)]
 
     def frame(self, name: str) -> Frame:
         """For those who are attached under this name."""
@@ -71,6 +81,7 @@ class Channel:
         self.members: dict[str, Presence] = {}
         self.results: dict[str, tuple[int, object]] = {}  # of publishes with ids, until when
         self.entries: deque[Entry] = deque()
+        self.versions: dict[str, list[Message]] = {}  # of messages that were changed, oldest first
         self._timers = timers
         self._serials = Serials(series)
         self._floor = self.serial = self._serials.next(timers.clock())
@@ -110,12 +121,38 @@ class Channel:
         """The messages of `start` to `end` (ms since 1970, both inclusive), the latest first.
         `until`: not what was said after this channel serial (untilAttach, RTL10b)."""
         found = [
-            payload
+            self.versions[payload.serial][-1] if payload.serial in self.versions else payload
             for entry in self._between(start, end, until)
             for payload in entry.payloads
-            if isinstance(payload, Message)
+            if isinstance(payload, Message) and payload.action == CREATE
         ]
         return found if forwards else found[::-1]
+
+    def message(self, serial: str) -> Message | None:
+        """Its latest version."""
+        versions = self.versions_of(serial)
+        return versions[-1] if versions else None
+
+    def versions_of(self, serial: str) -> list[Message]:
+        """All versions of a message, the oldest first; none if it is not known."""
+        if serial in self.versions:
+            return self.versions[serial]
+        at = channel_serial_of(serial)
+        for entry in self.kept():
+            if entry.serial == at:
+                return [
+                    payload
+                    for payload in entry.payloads
+                    if isinstance(payload, Message)
+                    and payload.serial == serial
+                    and payload.action == CREATE
+                ]
+        return []
+
+    def revise(self, version: Message) -> None:
+        """A version of a message that is known is the latest now."""
+        versions = self.versions.setdefault(version.serial, self.versions_of(version.serial))
+        versions.append(version)
 
     def presence_history(
         self,
@@ -151,12 +188,17 @@ class Channel:
 
     def _prune(self) -> None:
         limits = self.limits
-        age = limits.persisted if self.namespace.persisted else limits.history
+        kept = self.namespace.persisted or self.namespace.mutable_messages
+        age = limits.persisted if kept else limits.history
         oldest = self._timers.clock() - age
         while self.entries and (
             self.entries[0].timestamp < oldest or len(self.entries) > limits.retained
         ):
-            self._floor = self.entries.popleft().serial
+            gone = self.entries.popleft()
+            self._floor = gone.serial
+            for payload in gone.payloads if self.versions else ():
+                if isinstance(payload, Message) and payload.action == CREATE:
+                    self.versions.pop(payload.serial, None)
 
     # --- who is present ---------------------------------------------------------------------
 

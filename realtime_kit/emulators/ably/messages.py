@@ -105,7 +105,7 @@ def read_message(raw: object) -> Message:
     """A message that was sent to be published. Raises `AblyError` 40000, 40012, 40013."""
     fields = _object(raw)
     data, encoding = _data(fields)
-    action = fields.get("action")
+    action, version = fields.get("action"), fields.get("version")
     return Message(
         id=_text(fields, "id"),
         name=_text(fields, "name"),
@@ -116,6 +116,7 @@ def read_message(raw: object) -> Message:
         extras=_extras(fields),
         action=action if isinstance(action, int) else CREATE,
         serial=_text(fields, "serial") or "",
+        version=version if isinstance(version, Mapping) else None,
     )
 
 

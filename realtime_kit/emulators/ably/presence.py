@@ -18,7 +18,7 @@ from realtime_kit.emulators.ably.messages import (
     read_presence,
 )
 from realtime_kit.emulators.ably.names import parse_name
-from realtime_kit.emulators.ably.publishing import check_size, client_id_of, denied
+from realtime_kit.emulators.ably.publishing import check_size, client_id_of, denied, user_claim_of
 from realtime_kit.emulators.ably.wire import Action, Flag
 
 if TYPE_CHECKING:
@@ -35,15 +35,13 @@ def change(connection: Connection, name: str, raws: Sequence[object], id: str) -
     channel = _allowed(connection, name)
     events = [read_presence(raw) for raw in raws]
     check_size(events, connection.app.limits.message_size)
-    claim = connection.access.user_claim(channel.name)
     for index, event in enumerate(events):
         event.client_id = _client_id(event, connection)
         event.connection_id = connection.id
         event.timestamp = channel.now()
         if event.id is None or not event.id.startswith(f"{connection.id}:"):
             event.id = f"{id}:{index}"
-        if claim is not None:
-            event.extras = {**(event.extras or {}), "userClaim": claim}
+        event.extras = user_claim_of(connection.access, channel.name, event.extras)
     _check_room(channel, events)
     connection.present_on.add(channel.name)
     said = []

@@ -6,9 +6,9 @@ connection".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realtime_kit.emulators.ably.access import Access
 from realtime_kit.emulators.ably.channel import Channel, Entry
@@ -82,7 +82,6 @@ def _say(
     access: Access,
 ) -> Published:
     now, serial = app.now(), channel.next_serial()
-    claim = access.user_claim(channel.name)
     for index, message in enumerate(messages):
         if message.id is None:
             message.id = f"{id}:{index}"
@@ -91,8 +90,7 @@ def _say(
         message.serial = message_serial(serial, index)
         message.version = {"serial": message.serial, "timestamp": now}
         message.action = 0
-        if claim is not None:
-            message.extras = {**(message.extras or {}), "userClaim": claim}
+        message.extras = user_claim_of(access, channel.name, message.extras)
     published = Published(channel.name, id, tuple(message.serial for message in messages))
     if messages:
         publisher_id = publisher.id if publisher is not None else None
@@ -121,6 +119,14 @@ def check_size(payloads: Sequence[Payload], limit: int) -> None:
             413,
             f"Maximum message length exceeded; size was {size}; limit is {limit} bytes",
         )
+
+
+def user_claim_of(
+    access: Access, channel: str, extras: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """The extras, with what the token says of its user on this channel."""
+    claim = access.user_claim(channel)
+    return extras if claim is None else {**(extras or {}), "userClaim": claim}
 
 
 def client_id_of(given: str | None, allowed: str | None) -> str | None:

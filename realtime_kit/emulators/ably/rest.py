@@ -58,10 +58,11 @@ def _preflight(request: Request) -> Response:
 
 def _route(call: Call) -> _Endpoint:
     # Every second segment is a name, but for those of `presence/history`.
-    names = {"channels": 1, "keys": 1, "apps": 1}
+    names = {1} if call.segments[0] in ("channels", "keys", "apps") else set()
+    if call.segments[2:3] == ["messages"]:
+        names.add(3)
     pattern = tuple(
-        "*" if index == names.get(call.segments[0]) else segment
-        for index, segment in enumerate(call.segments)
+        "*" if index in names else segment for index, segment in enumerate(call.segments)
     )
     method = "GET" if call.request.method == "HEAD" else call.request.method
     endpoint = _ROUTES.get((method, *pattern))
@@ -134,6 +135,9 @@ _ROUTES: Mapping[tuple[str, ...], _Endpoint] = {
     ("GET", "channels", "*", "messages"): rest_channels.history,
     ("GET", "channels", "*", "history"): rest_channels.history,
     ("POST", "channels", "*", "messages"): rest_channels.publish,
+    ("GET", "channels", "*", "messages", "*"): rest_channels.message,
+    ("PATCH", "channels", "*", "messages", "*"): rest_channels.change_message,
+    ("GET", "channels", "*", "messages", "*", "versions"): rest_channels.message_versions,
     ("GET", "channels", "*", "presence"): rest_channels.presence,
     ("GET", "channels", "*", "presence", "history"): rest_channels.presence_history,
     ("POST", "messages"): rest_batch.batch_publish,

@@ -5,9 +5,11 @@ Source: Ably, "REST API"; features spec RSL (channels), RSP (presence), CHD (sta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from realtime_kit.emulators.ably.channel import Channel
 from realtime_kit.emulators.ably.errors import AblyError
-from realtime_kit.emulators.ably.messages import Presence, wire
+from realtime_kit.emulators.ably.messages import UPDATE, Message, Presence, wire
 from realtime_kit.emulators.ably.names import parse_name
 from realtime_kit.emulators.ably.publishing import as_messages, require
 from realtime_kit.emulators.ably.rest_http import JSON, Answer, Call
@@ -74,6 +76,35 @@ def history(call: Call) -> Answer:
         end=end,
     )
     return Answer(wire(found, binary=call.binary), links=links)
+
+
+def message(call: Call) -> Answer:
+    """GET /channels/CHANNEL/messages/SERIAL: its latest version (RSL11)"""
+    found = _versions(call)[-1]
+    return Answer(found.wire(binary=call.binary))
+
+
+def message_versions(call: Call) -> Answer:
+    """GET /channels/CHANNEL/messages/SERIAL/versions, the oldest first (RSL14)"""
+    found, links = call.page(
+        _versions(call), lambda version: str((version.version or {}).get("serial"))
+    )
+    return Answer(wire(found, binary=call.binary), links=links)
+
+
+def change_message(call: Call) -> Answer:
+    """PATCH /channels/CHANNEL/messages/SERIAL: update, delete or append (RSL15)"""
+    change = {"action": UPDATE, **call.fields(), "serial": call.segments[3]}
+    published = call.app.publish(call.segments[1], [change], access=call.access)
+    return Answer({"versionSerial": published.serials[0]})
+
+
+def _versions(call: Call) -> Sequence[Message]:
+    channel, serial = _channel(call, "history"), call.segments[3]
+    found = channel.versions_of(serial)
+    if not found:
+        raise AblyError(40400, 404, f"No message found with serial {serial[:100]}")
+    return found
 
 
 def presence_history(call: Call) -> Answer:
