@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from realtime_kit.emulators.ably import modes
 from realtime_kit.emulators.ably.errors import AblyError
+from realtime_kit.emulators.ably.limits import Allowance
 from realtime_kit.emulators.ably.messages import Message, Presence
 from realtime_kit.emulators.ably.wire import Action, Flag, Frame, to_json
 
@@ -43,12 +44,16 @@ class Attachment:
         self.wanted = modes.requested(flags, params)
         self.modes = Flag(0)
         self.echo = connection.echo and params.get("echo") != "false"
+        self.allowance: Allowance | None = None  # of messages, if the token bounds their rate
         self._metrics: dict[str, int] = {}
         self._known: set[str] = set()  # serials of mutable messages that it has whole
 
     def refresh(self) -> bool:
         """Work out the modes anew from what the connection may; whether they changed."""
-        before, operations = self.modes, self.connection.access.capability.ops(self.channel.name)
+        access, name = self.connection.access, self.channel.name
+        rate = access.publish_rate(name)
+        self.allowance = None if rate is None else Allowance(rate, max(rate, 1), self.channel.now())
+        before, operations = self.modes, access.capability.ops(name)
         self.modes = modes.allowed(self.wanted, operations)
         return self.modes != before
 

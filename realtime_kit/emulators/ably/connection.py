@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from realtime_kit.emulators.ably import presence
 from realtime_kit.emulators.ably.access import Access
 from realtime_kit.emulators.ably.errors import AblyError
+from realtime_kit.emulators.ably.limits import Allowance
 from realtime_kit.emulators.ably.publishing import denied
 from realtime_kit.emulators.ably.timers import Timer
 from realtime_kit.emulators.ably.wire import Action, Frame
@@ -79,8 +80,7 @@ class Connection:
         self.present_on: set[str] = set()
         self.results: OrderedDict[int, Frame] = OrderedDict()
         self.socket: Socket | None = None
-        self._allowance = float(app.limits.inbound_burst)
-        self._allowed_at = app.now()
+        self._allowance = _allowance(app)
         self._secret = app.token(16)
         self._generation = 0
         self._sent_at = 0
@@ -204,25 +204,18 @@ class Connection:
         if len(self.results) > _RESULTS:
             self.results.popitem(last=False)
 
-    def take_allowance(self, messages: int) -> None:
-        """Raises `AblyError` 42911 if it publishes faster than it may."""
-        rate, burst, now = (
-            self.app.limits.inbound_rate,
-            self.app.limits.inbound_burst,
-            self.app.now(),
-        )
-        if rate is None:
-            return
-        earned = (now - self._allowed_at) * rate / 1000
-        self._allowance = min(float(burst), self._allowance + earned)
-        self._allowed_at = now
-        if messages > self._allowance:
-            raise AblyError(
-                42911,
-                429,
-                "Rate limit exceeded; request rejected (nonfatal); metric = connection.inboundRate",
-            )
-        self._allowance -= messages
+    def take_allowance(self, messages: int, attachment: Attachment | None) -> None:
+        """Raises `AblyError` 42911 if it publishes faster than it, or its token, may."""
+        now, allowances = self.app.now(), [("connection.inboundRate", self._allowance)]
+        if attachment is not None:
+            allowances.append(("channel.attachment.publishRate", attachment.allowance))
+        for metric, allowance in allowances:
+            if allowance is not None and not allowance.take(messages, now):
+                raise AblyError(
+                    42911,
+                    429,
+                    f"Rate limit exceeded; request rejected (nonfatal); metric = {metric}",
+                )
 
     # --- credentials ------------------------------------------------------------------------
 
@@ -314,6 +307,11 @@ class Connection:
             timer = self._timers.pop(name, None)
             if timer is not None:
                 timer.cancel()
+
+
+def _allowance(app: App) -> Allowance | None:
+    rate = app.limits.inbound_rate
+    return None if rate is None else Allowance(rate, app.limits.inbound_burst, app.now())
 
 
 def _milliseconds(params: Mapping[str, str], name: str) -> int | None:

@@ -30,3 +30,23 @@ class Limits:
     retained: int = 10_000  # entries of one channel, however young
     token_warning: int = 30_000
     token_warning_least: int = 5_500
+
+
+class Allowance:
+    """A bucket of messages: `rate` flow in each second, and `burst` are the most that it holds."""
+
+    __slots__ = ("_burst", "_left", "_rate", "_when")
+
+    def __init__(self, rate: float, burst: float, now: int) -> None:
+        self._rate = rate
+        self._left = self._burst = burst
+        self._when = now
+
+    def take(self, count: int, now: int) -> bool:
+        """Whether there were so many; else none is taken."""
+        self._left = min(self._burst, self._left + (now - self._when) * self._rate / 1000)
+        self._when = now
+        if count > self._left:
+            return False
+        self._left -= count
+        return True

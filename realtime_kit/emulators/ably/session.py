@@ -151,8 +151,8 @@ class Session:
             return
         name, messages = str(message.get("channel", "")), _list(message, "messages")
         try:
-            connection.take_allowance(len(messages))
             attachment = connection.attachments.get(name)
+            connection.take_allowance(len(messages), attachment)
             published = connection.app.publish(
                 name,
                 messages,

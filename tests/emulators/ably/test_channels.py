@@ -197,6 +197,21 @@ def test_too_many_messages_in_a_second_are_refused(rig_with):
     assert client.publish("foo", {})["action"] == Action.NACK
 
 
+def test_a_token_may_bound_what_an_attachment_publishes(rig):
+    from dataclasses import replace
+
+    client = rig.connect()
+    connection = client.session.connection
+    connection.access = replace(connection.access, publish_rates={"chat:*": 2})
+    client.attach("chat:1")
+    client.attach("other")
+    assert client.publish("chat:1", {}, {})["action"] == Action.ACK
+    assert client.publish("chat:1", {})["error"]["code"] == 42911
+    assert client.publish("other", {}, {}, {})["action"] == Action.ACK
+    rig.pass_time(500)
+    assert client.publish("chat:1", {})["action"] == Action.ACK
+
+
 # --- echo -----------------------------------------------------------------------------------
 
 
