@@ -205,17 +205,14 @@ class Connection:
             self.results.popitem(last=False)
 
     def take_allowance(self, messages: int, attachment: Attachment | None) -> None:
-        """Raises `AblyError` 42911 if it publishes faster than it, or its token, may."""
-        now, allowances = self.app.now(), [("connection.inboundRate", self._allowance)]
-        if attachment is not None:
-            allowances.append(("channel.attachment.publishRate", attachment.allowance))
-        for metric, allowance in allowances:
-            if allowance is not None and not allowance.take(messages, now):
-                raise AblyError(
-                    42911,
-                    429,
-                    f"Rate limit exceeded; request rejected (nonfatal); metric = {metric}",
-                )
+        """Raises `AblyError` if it publishes faster than it (42911), or its token on this channel
+        (42913), may."""
+        now = self.app.now()
+        if self._allowance is not None and not self._allowance.take(messages, now):
+            raise _too_fast(42911, "connection.inboundRate")
+        own = attachment.allowance if attachment is not None else None
+        if own is not None and not own.take(messages, now):
+            raise _too_fast(42913, "channel.maxRate")
 
     # --- credentials ------------------------------------------------------------------------
 
@@ -312,6 +309,12 @@ class Connection:
 def _allowance(app: App) -> Allowance | None:
     rate = app.limits.inbound_rate
     return None if rate is None else Allowance(rate, app.limits.inbound_burst, app.now())
+
+
+def _too_fast(code: int, metric: str) -> AblyError:
+    return AblyError(
+        code, 429, f"Rate limit exceeded; request rejected (nonfatal); metric = {metric}"
+    )
 
 
 def _milliseconds(params: Mapping[str, str], name: str) -> int | None:

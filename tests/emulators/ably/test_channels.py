@@ -206,7 +206,7 @@ def test_a_token_may_bound_what_an_attachment_publishes(rig):
     client.attach("chat:1")
     client.attach("other")
     assert client.publish("chat:1", {}, {})["action"] == Action.ACK
-    assert client.publish("chat:1", {})["error"]["code"] == 42911
+    assert client.publish("chat:1", {})["error"]["code"] == 42913
     assert client.publish("other", {}, {}, {})["action"] == Action.ACK
     rig.pass_time(500)
     assert client.publish("chat:1", {})["action"] == Action.ACK
