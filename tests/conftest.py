@@ -6,10 +6,12 @@ import itertools
 import json
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -267,3 +269,76 @@ def agent(checkout: Path) -> Iterator[Agent]:
 @pytest.fixture(scope="module")
 def failed() -> type[Failed]:
     return Failed
+
+
+# --- WSGI servers -------------------------------------------------------------------------------
+
+
+class Wsgi:
+    """A WSGI server in processes of its own: its `url`, and what it said."""
+
+    def __init__(self, command: list[str], environ: dict[str, str], folder: Path) -> None:
+        self._lines: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._listening = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._listening.wait(DEADLINE * 2)
+        assert self.url, self.said
+
+    url = ""
+
+    def _read(self) -> None:
+        with self._process.stderr as lines:  # type: ignore[union-attr]
+            for line in lines:
+                self._lines.append(line)
+                if found := re.search(r"(?:Listening at:|Running on) (http://\S+:\d+)", line):
+                    self.url = self.url or found[1]
+                    self._listening.set()
+        self._listening.set()
+
+    @property
+    def said(self) -> str:
+        return "".join(self._lines)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(DEADLINE)
+        finally:
+            self._process.kill()
+            self._reader.join(DEADLINE)
+
+
+@pytest.fixture(scope="session")
+def wsgi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Wsgi]]:
+    """`wsgi("flask", app, NAME="value")`, or `wsgi("gunicorn", app, "-w", "2")`: a server of the
+    application `module:name`."""
+    started: list[Wsgi] = []
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("REALTIME_", "PUSHER_", "ABLY_", "DEMO_", "FLASK_", "GUNICORN_"))
+    }
+
+    def start(server: str, app: str, *arguments: str, **environ: str) -> Wsgi:
+        folder = tmp_path_factory.mktemp("wsgi")
+        if server == "flask":
+            command = ["flask", "--app", app, "run", "--port", "0", *arguments]
+        else:
+            quiet = ["--graceful-timeout", "1", "--no-control-socket", "--bind", "127.0.0.1:0"]
+            command = ["gunicorn", *quiet, *arguments, app]
+        one = Wsgi(command, {**clean, "PYTHONUNBUFFERED": "1", **environ}, folder)
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        one.stop()
