@@ -1,5 +1,6 @@
-"""The deployment of provider `aws` under `realtime-kit dev`: the functions of `lambdas/`, just as
-they are deployed, in the API Gateway emulator. No AWS account, no credentials."""
+"""The deployment of provider `aws` under `realtime-kit dev` and `emulate apigateway`: the functions
+of `lambdas/`, just as they are deployed, in the API Gateway emulator. No AWS account, no
+credentials."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realtime_kit import assets
 
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def emulated(settings: RealtimeSettings, host: str, webhook: str) -> Iterator[Deployment]:
-    """Run it on the embedded server's port until the block ends. Webhooks are posted to `webhook`.
+def emulated(
+    settings: RealtimeSettings, host: str, webhook: str, *, endpoints: bool = False
+) -> Iterator[Deployment]:
+    """Run it on the embedded server's port until the block ends. Webhooks are posted to `webhook`;
+    without it they are the functions' own. With `endpoints` it has those of the application, too.
 
     Raises `ConfigurationError` where the published development credentials would be reachable from
     other machines.
@@ -46,9 +50,8 @@ def emulated(settings: RealtimeSettings, host: str, webhook: str) -> Iterator[De
         "REALTIME_AWS__WEBHOOK": aws.webhook or webhook,
         "REALTIME_AWS__METRICS": "false",
     }
-    with deployed(
-        _database(), _load_functions, environ=environ, host=host, port=settings.port
-    ) as deployment:
+    where: dict[str, Any] = {"host": host, "port": settings.port, "endpoints": endpoints}
+    with deployed(_database(), _load_functions, environ=environ, **where) as deployment:
         yield deployment
 
 
@@ -78,6 +81,7 @@ def _load_functions(environ: Mapping[str, str], _clock: Callable[[], float]) -> 
     """
     from realtime_kit.emulators.deployment import FUNCTIONS
 
+    names = (*FUNCTIONS, "auth")
     here = Path.cwd()
     own = (here / "lambdas" / "websocket.py").is_file()
     place = str(here if own else assets.path("lambdas").parent)
@@ -85,7 +89,7 @@ def _load_functions(environ: Mapping[str, str], _clock: Callable[[], float]) -> 
     before = dict(os.environ)
     os.environ.update(environ)
     try:
-        return {name: import_module(f"lambdas.{name}").handler for name in FUNCTIONS}
+        return {name: import_module(f"lambdas.{name}").handler for name in names}
     finally:
         sys.path.remove(place)
         os.environ.clear()

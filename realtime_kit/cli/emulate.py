@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,6 +87,38 @@ def ably(
             [replace(key, revocable_tokens=revocable_tokens) for key in parsed], **options
         )
         run(emulator, ready=lambda _: print_rows("Ably's emulator", _rows(emulator, certificate)))
+
+
+@emulate.command(short_help="API Gateway, around the functions of lambdas/.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=6001, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+def apigateway(port: int, host: str) -> None:
+    """Run the functions of ./lambdas, all of them, as they are deployed on AWS: WebSocket API, HTTP
+    API, queue, schedule and table. Without ./lambdas those that come with the kit are run.
+
+    They read this environment (JWT_SECRET, REALTIME_WEB__TRIGGER_TOKENS, …), once. The keys are
+    REALTIME_AWS__KEYS, else those for development.
+
+    \b
+    Examples:
+      realtime-kit init chat && cd chat && realtime-kit emulate apigateway
+      JWT_SECRET=secret realtime-kit emulate apigateway --port 7001
+      REALTIME_PROVIDER=aws realtime-kit dev app:app      a Flask app, and the functions it needs
+    """
+    from realtime_kit.cli._deployment import emulated, rows_of
+    from realtime_kit.cli.serve import log_to_stderr, print_rows
+    from realtime_kit.settings import RealtimeSettings
+
+    log_to_stderr(logging.WARNING)
+    settings = RealtimeSettings(provider="aws", port=port)
+    with emulated(settings, host, "", endpoints=True) as deployment:
+        url = f"{deployment.gateway.url}/realtime"
+        rows = [("Config", f"{url}/config"), ("Auth", f"{url}/auth"), ("Trigger", f"{url}/trigger")]
+        over = Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: over.set())
+        print_rows("the functions of lambdas/", [*rows_of(deployment), *rows])
+        over.wait()
 
 
 def _rows(emulator: AblyEmulator, certificate: Path | None) -> list[tuple[str, str]]:

@@ -25,6 +25,17 @@ from realtime_kit.hosting.apigateway.sigv4 import Credentials
 from realtime_kit.protocol.frames import PONG
 
 FUNCTIONS = ("trigger", "websocket", "fanout", "sweep")
+API = {"trigger": ("GET /apps/{proxy+}", "POST /apps/{proxy+}")}
+# What clients and other services call; the application has it where it is not deployed.
+ENDPOINTS = {
+    "auth": (
+        "POST /realtime/auth",
+        "POST /realtime/user-auth",
+        "GET /realtime/config",
+        "GET /realtime/client/{file+}",
+    ),
+    "trigger": ("POST /realtime/trigger",),
+}
 REGION = "us-east-1"
 
 _numbers = itertools.count(1)  # moto's tables are the process's
@@ -60,6 +71,7 @@ def deployed(
     load: Load,
     *,
     environ: Mapping[str, str],
+    endpoints: bool = False,
     visibility_timeout: float = 60.0,
     **options: Any,
 ) -> Iterator[Deployment]:
@@ -67,14 +79,17 @@ def deployed(
 
     `load(environ, clock)` makes the handlers, by the names of `FUNCTIONS`, for this environment,
     which is `environ` (with `REALTIME_AWS__KEYS` at least) and the addresses; `clock` is emulated
-    time, in seconds since 1970, for who needs it. `visibility_timeout` is the queue's; `options`
-    are `ApiGateway`'s.
+    time, in seconds since 1970, for who needs it. With `endpoints` there is a handler `auth`, too,
+    and what is below `/realtime` is served. `visibility_timeout` is the queue's; `options` are
+    `ApiGateway`'s.
     """
     # Of this run alone: whoever has them may do to it what its functions may.
     credentials = Credentials("AKIAEMULATOR", secrets.token_hex(20))
     table = f"realtime-{next(_numbers)}"
     db.call("CreateTable", {"TableName": table, **TABLE})
-    functions = {name: Function(name, _nobody, timeout=29.0) for name in FUNCTIONS}
+    names = (*FUNCTIONS, "auth") if endpoints else FUNCTIONS
+    functions = {name: Function(name, _nobody, timeout=29.0) for name in names}
+    served = [*API.items(), *(ENDPOINTS.items() if endpoints else ())]
     websocket = functions["websocket"]
     queue = Queue(
         "fanout", functions["fanout"], batch_size=1, visibility_timeout=visibility_timeout
@@ -86,7 +101,7 @@ def deployed(
             "$default": websocket,
             "pusher:ping": Route(Mock(PONG), two_way=True),
         },
-        http={f"{method} /apps/{{proxy+}}": functions["trigger"] for method in ("GET", "POST")},
+        http={route: functions[name] for name, routes in served for route in routes},
         queues=[queue],
         schedules=[Schedule(60.0, functions["sweep"])],
         db=db,
