@@ -143,20 +143,18 @@ def test_a_ticket_opens_a_stream_without_a_cookie_for_a_while(site):
 
 def test_who_reads_slowly_keeps_nobody_waiting(site):
     address = urlsplit(site.url)
-    slow = socket.socket()
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    slow.connect((address.hostname, address.port))
-    slow.sendall(b"GET /realtime/events?channel=news HTTP/1.1\r\nHost: x\r\n\r\n")
-    site.wait_until("/waiting", "1")
-    quick = site.stream("channel=news")
-    quick.until(lambda frame: "id" in frame)
-    last = 0
-    for number in range(600):  # more than the buffers between here and there hold
-        _, body = site.ask("POST", f"/say/news/{number}")
-        last = json.loads(body)["offset"]
-    ended = quick.until(lambda frame: frame.get("id", "").endswith(f":{last}"))
-    assert json.loads(ended["data"])["data"]["text"] == "599"
-    slow.close()
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.connect((address.hostname, address.port))
+        slow.sendall(b"GET /realtime/events?channel=news HTTP/1.1\r\nHost: x\r\n\r\n")
+        site.wait_until("/waiting", "1")
+        quick = site.stream("channel=news")
+        quick.until(lambda frame: "id" in frame)
+        for number in range(600):  # more than the buffers between here and there hold
+            _, body = site.ask("POST", f"/say/news/{number}")
+            last = f":{json.loads(body)['offset']}"
+            found = quick.until(lambda frame, last=last: frame.get("id", "").endswith(last))
+            assert json.loads(found["data"])["data"]["text"] == str(number)
 
 
 def test_too_many_are_answered_at_once(site):
