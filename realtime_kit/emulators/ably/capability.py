@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from realtime_kit.emulators.ably.errors import AblyError
+from realtime_kit.emulators.ably.wire import from_json
 
 _T = TypeVar("_T")
 
@@ -130,8 +131,8 @@ class Capability:
     def parse(cls, text: str) -> Capability:
         """Of JSON text `{"resource": ["operation", …], …}`. Raises `AblyError` 40000."""
         try:
-            given = json.loads(text)
-        except ValueError as error:
+            given = from_json(text)
+        except (ValueError, RecursionError) as error:
             raise _invalid("not JSON") from error
         if not isinstance(given, dict):
             raise _invalid("not an object")

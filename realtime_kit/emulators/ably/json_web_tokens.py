@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from realtime_kit.emulators.ably.access import Access
 from realtime_kit.emulators.ably.capability import Capability
 from realtime_kit.emulators.ably.errors import AblyError
 from realtime_kit.emulators.ably.tokens import capability_of, longest_ttl
+from realtime_kit.emulators.ably.wire import from_json
 
 if TYPE_CHECKING:
     from realtime_kit.emulators.ably.app import Key
@@ -121,8 +121,8 @@ _NO_CLIENT_ID = "Invalid token; clientId must be a string"
 
 def _json(part: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(_bytes(part))
-    except ValueError as error:
+        value = from_json(_bytes(part))
+    except (ValueError, RecursionError) as error:
         raise _unreadable("not JSON") from error
     if not isinstance(value, dict):
         raise _unreadable("not an object")

@@ -97,12 +97,13 @@ def _revoke_tokens(call: Call) -> Answer:
 
 def _create_app(call: Call) -> Answer:
     """POST /apps, of Ably's sandbox, and where clients are to connect"""
-    host = urlsplit(f"//{call.request.headers.get('host', 'localhost')}")
-    reach = {
-        "endpoint": host.hostname,
-        "port": host.port or (443 if call.request.secure else 80),
-        "tls": call.request.secure,
-    }
+    secure = call.request.secure
+    try:
+        host = urlsplit(f"//{call.request.headers.get('host', 'localhost')}")
+        port = host.port or (443 if secure else 80)
+    except ValueError as error:
+        raise AblyError(40004, 400, "Invalid Host") from error
+    reach = {"endpoint": host.hostname, "port": port, "tls": secure}
     return Answer({**provisioning.create_app(call.world, call.fields()), **reach}, 201)
 
 

@@ -91,6 +91,8 @@ def test_operations_of_the_app_count_on_the_wildcard_only(
         '{"a": ["*", "publish"]}',
         '{"a": [1]}',
         '{"": ["publish"]}',
+        '{"\\ud800": ["publish"]}',
+        "[" * 100_000,
     ],
 )
 def test_what_is_no_capability_is_40000(text: str) -> None:

@@ -330,6 +330,11 @@ def test_an_app_that_cannot_be(rig: Any, spec: dict[str, Any]) -> None:
     assert response.status == 400
 
 
+@pytest.mark.parametrize("host", ["[", "localhost:port"])
+def test_a_host_that_is_none(rig: Any, host: str) -> None:
+    assert error(ask(rig, "POST", "/apps", body=b"{}", host=host)) == (400, 40004)
+
+
 def test_statistics_are_empty_and_asked_for_with_a_right(rig: Any) -> None:
     """RSC6"""
     assert ask(rig, "GET", "/stats", "unit=hour&limit=5").body == b"[]"
