@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Send what is due, then end; 1 if something failed.")
 @click.option("--interval", type=click.FloatRange(0.01), default=1.0, show_default=True,
               help="Seconds between two looks.")  # fmt: skip
+@click.option("--lease", type=click.FloatRange(0.1), default=60.0, show_default=True,
+              help="Seconds after which another may send what this one was killed at.")  # fmt: skip
 @click.option("--attempts", type=click.IntRange(1), default=100, show_default=True,
               help="After so many an event is dead.")  # fmt: skip
 @click.option("--create-tables", is_flag=True, help="Make the tables, and end.")
@@ -35,6 +37,7 @@ def relay(
     database: str | None,
     once: bool,
     interval: float,
+    lease: float,
     attempts: int,
     create_tables: bool,
     dead: bool,
@@ -77,7 +80,8 @@ def relay(
         from realtime_kit.outbox import Relay
 
         log_to_stderr(logging.WARNING)
-        _run(Relay(realtime, queue, interval=interval, attempts=attempts), once=once)
+        options = {"interval": interval, "lease": lease}
+        _run(Relay(realtime, queue, attempts=attempts, **options), once=once)
 
 
 def _load(app: str | None) -> Realtime:

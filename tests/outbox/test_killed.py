@@ -1,0 +1,173 @@
+"""Relays that are killed at any point: what was committed arrives, at least once and in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import sqlalchemy as sa
+import websocket
+from sqlalchemy.orm import Session
+
+from realtime_kit import Realtime, RealtimeSettings
+from realtime_kit.testing.servers import Served, serve
+
+EXECUTABLE = Path(sys.executable).parent / "realtime-kit"
+CHANNELS = [f"c{n}" for n in range(5)]
+EVENTS = 400  # of which a fifth is rolled back
+DEADLINE = 60.0
+SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+
+
+class Frame(NamedTuple):
+    name: str
+    id: str
+    position: tuple[str, int]
+
+
+class Subscriber:
+    """A client of the embedded server that keeps what it gets, by channel."""
+
+    def __init__(self, served: Served) -> None:
+        address = f"ws://127.0.0.1:{served.port}/app/{served.app.key.key}?protocol=7"
+        self.socket = websocket.create_connection(address, timeout=DEADLINE)
+        self.got: dict[str, list[Frame]] = defaultdict(list)
+        self.count = 0
+        self.news = threading.Condition()
+        for name in CHANNELS:
+            message = {"event": "pusher:subscribe", "data": {"channel": name}}
+            self.socket.send(json.dumps(message))
+        joined = 0
+        while joined < len(CHANNELS):
+            joined += json.loads(self.socket.recv())["event"].endswith("subscription_succeeded")
+        self.thread = threading.Thread(target=self._read)
+        self.thread.start()
+
+    def _read(self) -> None:
+        while True:
+            opcode, data = self.socket.recv_data()
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return
+            frame = json.loads(data)
+            if frame["event"].startswith("pusher:"):
+                self.socket.send(json.dumps({"event": "pusher:pong"}))
+                continue
+            with self.news:
+                found = Frame(frame["event"], frame["id"], (frame["epoch"], frame["offset"]))
+                self.got[frame["channel"]].append(found)
+                self.count += 1
+                self.news.notify_all()
+
+    def wait(self, condition: Callable[[], Any]) -> None:
+        end = time.monotonic() + DEADLINE
+        with self.news:
+            while not condition():
+                assert time.monotonic() < end, f"SEED={SEED}, got {self.count}"
+                self.news.wait(0.2)
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture
+def subscriber(served: Served) -> Iterator[Subscriber]:
+    subscriber = Subscriber(served)
+    yield subscriber
+    subscriber.socket.send_close()
+    subscriber.thread.join(10)
+    subscriber.socket.shutdown()
+
+
+@pytest.fixture
+def environ(served: Served, url: str) -> dict[str, str]:
+    history = {"REALTIME_HISTORY__DEFAULT": "1000/1h", "REALTIME_HISTORY__URL": url}
+    return {**os.environ, **served.environ, **history}
+
+
+@pytest.fixture
+def start(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen]]:
+    """Start a relay; a killed one's events are there again after half a second."""
+    started: list[subprocess.Popen] = []
+
+    def run() -> subprocess.Popen:
+        options = ["--lease", "0.5", "--interval", "0.02"]
+        started.append(
+            subprocess.Popen(
+                [EXECUTABLE, "relay", *options], env=environ, cwd=tmp_path, stderr=subprocess.PIPE
+            )
+        )
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def write(environ: dict[str, str], engine: sa.Engine, channel: str, seed: str) -> list[str]:
+    """One transaction for each event, some of which are rolled back; the others' names."""
+    chance = random.Random(seed)  # noqa: S311
+    realtime = Realtime(settings=RealtimeSettings(environ=environ))
+    committed = []
+    with Session(engine) as session:
+        for n in range(EVENTS // len(CHANNELS)):
+            name = f"{channel}-{n}"
+            realtime.outbox(session).trigger(channel, name, {"n": n})
+            if chance.random() < 0.2:
+                session.rollback()
+            else:
+                session.commit()
+                committed.append(name)
+    return committed
+
+
+def test_killed_again_and_again(environ, engine, subscriber, start):
+    chance = random.Random(SEED)  # noqa: S311
+    with ThreadPoolExecutor(len(CHANNELS)) as pool:
+        writing = {
+            name: pool.submit(write, environ, engine, name, f"{SEED}{name}") for name in CHANNELS
+        }
+
+        def is_over() -> bool:
+            return all(
+                result.done()
+                and {frame.name for frame in subscriber.got[name]} >= {*result.result()}
+                for name, result in writing.items()
+            )
+
+        for _ in range(4):
+            victims = [start() for _ in range(chance.choice([1, 1, 2]))]
+            aim = subscriber.count + chance.randrange(1, 20)
+            subscriber.wait(lambda aim=aim: subscriber.count >= aim or is_over())
+            for victim in victims:
+                victim.send_signal(signal.SIGKILL)
+                victim.wait(10)
+        last = start()
+        subscriber.wait(is_over)
+    committed = {name: result.result() for name, result in writing.items()}
+    last.send_signal(signal.SIGTERM)
+    _, said = last.communicate(timeout=30)
+    assert (last.returncode, b"0 given up; 0 waiting" in said) == (0, True), said.decode()
+    for name in CHANNELS:
+        frames = subscriber.got[name]
+        first = dict.fromkeys(frame.name for frame in frames)
+        assert list(first) == committed[name], f"SEED={SEED}"
+        # A repeat is the same event at the same place.
+        assert len({frame[1:] for frame in frames}) == len(first), f"SEED={SEED}"
+        offsets = {frame.name: frame.position[1] for frame in frames}
+        assert [offsets[each] for each in committed[name]] == list(range(1, len(first) + 1))
