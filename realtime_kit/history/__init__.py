@@ -33,8 +33,12 @@ __all__ = [
 
 
 def open_log(settings: RealtimeSettings) -> EventLog:
-    """The log at `REALTIME_HISTORY__URL`: `memory:` or a URL of SQLAlchemy's."""
+    """The log at `REALTIME_HISTORY__URL`: `memory:`, `dynamodb:`, or a URL of SQLAlchemy's."""
     url = settings.history.url.get_secret_value()
+    if url.startswith("dynamodb:"):
+        from realtime_kit.history.dynamodb import DynamoLog
+
+        return DynamoLog.from_settings(settings, url)
     if url.rstrip("/") != "memory:":
         from realtime_kit.history.sql import SqlLog
 

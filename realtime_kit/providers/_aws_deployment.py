@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
-from realtime_kit.errors import ConfigurationError
 from realtime_kit.hosting.apigateway.bucket import TokenBucket
 from realtime_kit.hosting.apigateway.delivery import Transport
-from realtime_kit.hosting.apigateway.dynamodb import SignedDynamoDB
 from realtime_kit.hosting.apigateway.host import Host
 from realtime_kit.hosting.apigateway.metrics import Metrics
 from realtime_kit.hosting.apigateway.posts import Posts
 from realtime_kit.hosting.apigateway.registry import Bounds, Registry
 from realtime_kit.hosting.apigateway.services import Function, Sqs
-from realtime_kit.hosting.apigateway.sigv4 import Credentials, CredentialSource
-from realtime_kit.hosting.apigateway.table import Table
+from realtime_kit.hosting.apigateway.sigv4 import CredentialSource
 from realtime_kit.protocol.app import App
 from realtime_kit.protocol.signing import Key
-from realtime_kit.providers._http import HttpClient
+from realtime_kit.providers._aws_services import credentials, open_service, open_table
 from realtime_kit.settings import AwsSettings
 
 ACTIVITY_TIMEOUT = 540  # seconds: API Gateway ends what was silent for ten minutes
@@ -31,28 +27,24 @@ def open_host(
     """Raises `ConfigurationError` for what is missing. `keys` is asked for each time."""
     settings.require("table", "queue", "region", "access_key_id", "secret_access_key")
     region = str(settings.region)
-    credentials = _credentials(settings)
-    dynamodb = _service("dynamodb", settings)
-    sqs = _service("sqs", settings)
-    queue = Sqs(str(settings.queue), sqs.http, sqs.host, region=region, credentials=credentials)
-    table = Table(
-        SignedDynamoDB(dynamodb.http, dynamodb.host, region=region, credentials=credentials),
-        settings.table,
-    )
+    signs = credentials(settings)
+    sqs = open_service("sqs", settings)
+    queue = Sqs(str(settings.queue), sqs.http, sqs.host, region=region, credentials=signs)
+    table = open_table(settings, open_service("dynamodb", settings), settings.table)
     greet: Callable[[Mapping[str, Any]], object] = queue.send
     if settings.function:
-        aws_lambda = _service("lambda", settings)
+        aws_lambda = open_service("lambda", settings)
         greet = Function(
             settings.function,
             aws_lambda.http,
             aws_lambda.host,
             region=region,
-            credentials=credentials,
+            credentials=signs,
         ).invoke
     return Host(
         lambda: _app(settings, tuple(keys())),
         registry=Registry(table, settings.app_id, bounds=_bounds(settings), clock=clock),
-        transport=_transport(settings, credentials),
+        transport=_transport(settings, signs),
         queue=queue,
         greet=greet,
         origins=settings.origins,
@@ -62,7 +54,7 @@ def open_host(
     )
 
 
-def _transport(settings: AwsSettings, credentials: CredentialSource) -> Transport:
+def _transport(settings: AwsSettings, signs: CredentialSource) -> Transport:
     endpoint, region, bucket = _endpoint(settings), str(settings.region), bucket_of(settings)
     if settings.transport == "boto3":
         from realtime_kit.hosting.apigateway.boto3_transport import Boto3Transport
@@ -70,41 +62,13 @@ def _transport(settings: AwsSettings, credentials: CredentialSource) -> Transpor
         transport = Boto3Transport(endpoint, region=region, bucket=bucket)
         transport.open()  # while a function starts, it has more CPU than later
         return transport
-    return Posts(endpoint, region=region, credentials=credentials, bucket=bucket)
+    return Posts(endpoint, region=region, credentials=signs, bucket=bucket)
 
 
 def bucket_of(settings: AwsSettings) -> TokenBucket:
     """What one instance of a function may ask of API Gateway."""
     part = settings.share * settings.part / settings.concurrency
     return TokenBucket(settings.quota * part, max(1.0, settings.burst * part))
-
-
-class _Service(NamedTuple):
-    """`host` is the Host header that `http` sends."""
-
-    http: HttpClient
-    host: str
-
-
-def _service(name: str, settings: AwsSettings) -> _Service:
-    url = urlsplit(settings.services or f"https://{name}.{settings.region}.amazonaws.com")
-    tls = url.scheme == "https"
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ConfigurationError("aws.services (REALTIME_AWS__SERVICES) is not like https://HOST")
-    port = url.port or (443 if tls else 80)
-    host = url.hostname if port == (443 if tls else 80) else f"{url.hostname}:{port}"
-    return _Service(HttpClient("aws", url.hostname, port, tls=tls, timeout=settings.timeout), host)
-
-
-def _credentials(settings: AwsSettings) -> CredentialSource:
-    """Those of the function: as long as its process lives they are valid."""
-    secret, token = settings.secret_access_key, settings.session_token
-    found = Credentials(
-        str(settings.access_key_id),
-        secret.get_secret_value() if secret else "",
-        token.get_secret_value() if token else None,
-    )
-    return lambda: found
 
 
 def _endpoint(settings: AwsSettings) -> str:

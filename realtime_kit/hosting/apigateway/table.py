@@ -229,10 +229,10 @@ class Table:
 
     # --- trying again -----------------------------------------------------------------------
 
-    def settle(self, attempt: Callable[[], T]) -> T:
+    def settle(self, attempt: Callable[[], T], *, turns: int = MAX_TURNS) -> T:
         """Call `attempt`, which reads and then writes what it read for, until none of its
         conditions fails. Raises `ProviderUnavailable` if others are always faster."""
-        for turn in range(1, MAX_TURNS + 1):
+        for turn in range(1, turns + 1):
             try:
                 return attempt()
             except ConditionFailed as error:
