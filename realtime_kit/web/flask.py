@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -44,6 +45,7 @@ except ModuleNotFoundError as error:
     raise missing_extra("flask", "FlaskRealtime") from error
 
 EXTENSION = "realtime"
+STUCK_MS = 30_000  # that a stream's client may read nothing of what was sent
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PATHS = {
     "auth": "/auth",
@@ -266,6 +268,8 @@ class FlaskRealtime:
                 self._load_user,
                 debug=app.debug,
             )
+            if answer.stream is not None:
+                _end_when_stuck(asked.environ)
             body = answer.body if answer.stream is None else answer.stream
             return app.response_class(body, answer.status, dict(answer.headers))
 
@@ -360,6 +364,16 @@ def _anew(app: Flask, environ: dict[str, Any]) -> Iterator[None]:
         if app.preprocess_request() is not None:
             raise Denied("the application answers the request by itself")
         yield
+
+
+def _end_when_stuck(environ: Mapping[str, Any]) -> None:
+    """A client that stops reading would hold its thread for ever: servers send without a limit.
+    Where they hand out the connection, the kernel ends it then."""
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    if isinstance(connection, socket.socket) and connection.family != getattr(socket, "AF_UNIX", 0):
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)  # of Linux
+        if option is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, STUCK_MS)
 
 
 def _body(asked: Request) -> bytes:

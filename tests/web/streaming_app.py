@@ -8,9 +8,11 @@ from flask import Flask, g, session
 
 from realtime_kit.flask import FlaskRealtime
 from realtime_kit.web import event_stream
+from realtime_kit.web import flask as adapter
 
 event_stream.HEARTBEAT = 0.2
 event_stream.CHECK = 0.5
+adapter.STUCK_MS = 1_000
 
 app = Flask(__name__)
 app.secret_key = "of a test"

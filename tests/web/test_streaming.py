@@ -155,6 +155,7 @@ def test_who_reads_slowly_keeps_nobody_waiting(site):
             last = f":{json.loads(body)['offset']}"
             found = quick.until(lambda frame, last=last: frame.get("id", "").endswith(last))
             assert json.loads(found["data"])["data"]["text"] == str(number)
+        site.wait_until("/waiting", "1")  # whoever does not read at all is let go
 
 
 def test_too_many_are_answered_at_once(site):
