@@ -100,7 +100,7 @@ class Recorder:
         """`read` for many channels: one question for where they are, and one for each that has
         something new."""
         now = self.now_ms()
-        heads = self.heads(places)
+        heads = self.log.heads({name: self._require(name) for name in places}, now)
         return {
             name: self.log.page(name, after, heads.get(name), now, limit=limit)
             for name, after in places.items()

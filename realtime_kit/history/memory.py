@@ -73,7 +73,7 @@ class MemoryLog(EventLog):
 
     def _begin(self, now_ms: int) -> None:
         # An earlier process may have said "empty" of a channel that had events afterwards.
-        self.begun = self.begun or now_ms
+        self.begun = min(self.begun or now_ms, now_ms)
 
     def _forget(self, now_ms: int) -> None:
         old = now_ms - _MEMORY_MS

@@ -10,9 +10,10 @@ from html.parser import HTMLParser
 import pytest
 from flask import Flask, render_template_string, request
 
-from realtime_kit import ConfigurationError, Member, ProviderUnavailable, Realtime
+from realtime_kit import ConfigurationError, Denied, Member, ProviderUnavailable, Realtime
 from realtime_kit.flask import FlaskRealtime, realtime_failed
 from realtime_kit.testing.fakes import FakeProvider
+from realtime_kit.web import flask as adapter
 from realtime_kit.web.http import MAX_BODY, HttpResponse
 
 FORM = {"socket_id": "1.2", "channel_name": "private-orders-1"}
@@ -426,3 +427,53 @@ class TestCommands:
 
     def test_none(self):
         assert "nobody may subscribe" in self.run(make_app(FlaskRealtime()))
+
+
+# --- history --------------------------------------------------------------------------------
+
+
+def test_positions_in_a_page(rt):
+    app = make_app(rt)
+    rt.channel_rule("news", history=5)(lambda user: True)
+    with app.test_request_context():
+        rt.trigger("news", "moved", {"x": 0})
+        at = rt.position("news")
+        assert rt.positions(["news"]) == {"news": at}
+        tag = render_template_string("<p data-at=\"{{ realtime_positions(['news']) }}\">")
+        rt.trigger("news", "moved", {"x": 1})
+    found = {}
+    parser = HTMLParser()
+    parser.handle_starttag = lambda _, attributes: found.update(attributes)
+    parser.feed(tag)
+    assert json.loads(found["data-at"]) == {"news": at}
+    query = {"channel": "news", "position": at}
+    headers = {"Accept": "application/json"}
+    answer = app.test_client().get("/realtime/events", query_string=query, headers=headers)
+    assert [event["data"] for event in answer.get_json()["events"]] == [{"x": 1}]
+
+
+def test_sources_alone_need_no_log_also_with_many_workers():
+    app = make_app(rt := FlaskRealtime())
+    rt.source("news")(lambda after, limit: [])
+    answer = app.test_client().get(
+        "/realtime/events?channel=news",
+        headers={"Accept": "application/json"},
+        environ_overrides={"wsgi.multiprocess": True},
+    )
+    assert (answer.status_code, answer.get_json()["events"]) == (200, [])
+
+
+def test_an_application_that_answers_by_itself_ends_a_stream(rt):
+    """As a new request would hear: nobody gets in any more."""
+    app = make_app(rt)
+    rt.user_loader(lambda: {"sub": "7"})
+    rt.channel_rule("private-a", history=5)(lambda user: True)
+    closed = []
+    app.before_request(lambda: "closed for today" if closed else None)
+    with app.test_request_context("/realtime/events?channel=private-a"):
+        asked = adapter._request(app, request, "/events", "/realtime")
+    with asked.anew():
+        assert request.path == "/realtime/events"
+    closed.append(True)
+    with pytest.raises(Denied, match="by itself"), asked.anew():
+        pass

@@ -33,7 +33,7 @@ def app(request):
     if request.param == "after":
         csrf.init_app(app)
     rt.user_loader(lambda: {"sub": session["user"]} if "user" in session else None)
-    rt.channel_rule("private-a")(lambda user: True)
+    rt.channel_rule("private-a", history=5)(lambda user: True)
     rt.trigger_rule("private-a")(lambda user: True)
     rt.sign_in(lambda user: SignIn(user["sub"]))
     csrf.exempt(app.get("/login")(_login))
@@ -62,6 +62,7 @@ def test_proofs_need_no_token(client):
     body = {"socket_id": "1.2", "channels": ["private-a"]}
     assert client.post("/realtime/auth", json=body).status_code == 200
     assert client.post("/realtime/user-auth", data=form).status_code == 200
+    assert client.post("/realtime/events", json={"channels": ["private-a"]}).status_code == 200
 
 
 def test_webhooks_need_no_token(client):

@@ -9,6 +9,7 @@ import pytest
 
 from realtime_kit.errors import ConfigurationError, InvalidEvent
 from realtime_kit.history import Draft, EventLog, History, Page, Position, policy
+from realtime_kit.history.memory import MemoryLog
 
 NOW = 1_764_000_000_000
 DAY = 86_400_000
@@ -159,6 +160,24 @@ class TestEmpty:
     def test_a_real_position_in_a_forgotten_channel(self, log: EventLog):
         page = log.read("news", Position("gone", 7), LONG, NOW)
         assert page == Page(Position.before_the_first(NOW), recovered=False)
+
+    def test_it_grows_old(self, log: EventLog):
+        """Long before it is too old to be believed, another is handed out."""
+        at = log.position("news", LONG, NOW)
+        page = log.read("news", at, LONG, NOW + DAY * 3 // 4)
+        assert page == Page(Position.before_the_first(NOW + DAY * 3 // 4))
+        log.append("news", [draft("a")], LONG, NOW + DAY * 5 // 4)
+        assert ids(log.read("news", page.position, LONG, NOW + DAY * 5 // 4)) == ["a"]
+
+
+def test_memory_knows_nothing_of_the_process_before():
+    """It may have had events after it said "empty"."""
+    before, after = MemoryLog(), MemoryLog()
+    at = before.position("news", LONG, NOW)
+    before.append("news", [draft("lost")], LONG, NOW + 1)
+    assert not after.read("news", at, LONG, NOW + 2_000).recovered
+    after.append("news", [draft("a")], LONG, NOW + 3_000)
+    assert not after.read("news", at, LONG, NOW + 4_000).recovered
 
 
 class TestTexts:

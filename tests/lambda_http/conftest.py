@@ -72,14 +72,14 @@ def _v1(event: Event, request: HttpRequest, name: str) -> Event:
         header.title(): value
         for header, value in {**_infrastructure(event), **request.headers}.items()
     }
-    query = parse_qs(urlencode(request.query), keep_blank_values=True)
+    query = parse_qs(_query(request), keep_blank_values=True)
     return {
         **event,
         "httpMethod": request.method,
         "path": event["path"].removesuffix("/realtime/auth") + request.path,
         "headers": headers,
         "multiValueHeaders": {header: [value] for header, value in headers.items()},
-        "queryStringParameters": dict(request.query) or None,
+        "queryStringParameters": {each: values[-1] for each, values in query.items()} or None,
         "multiValueQueryStringParameters": query or None,
         "body": request.body.decode(errors="replace") or None,
         "requestContext": {
@@ -100,7 +100,7 @@ def _v2(event: Event, request: HttpRequest, name: str) -> Event:
     event = {
         **event,
         "rawPath": path,
-        "rawQueryString": urlencode(request.query),
+        "rawQueryString": _query(request),
         "headers": headers,
         "requestContext": {**event["requestContext"], "http": http},
         "isBase64Encoded": encoded,
@@ -111,6 +111,10 @@ def _v2(event: Event, request: HttpRequest, name: str) -> Event:
     if cookies:
         event["cookies"] = cookies.split("; ")
     return event
+
+
+def _query(request: HttpRequest) -> str:
+    return request.query_string or urlencode(request.query)
 
 
 def _infrastructure(event: Event) -> dict[str, str]:

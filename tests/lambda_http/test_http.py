@@ -340,3 +340,36 @@ def test_only_a_process_of_lambda_s_own_is_frozen(app, on_lambda):
         assert (gc.get_freeze_count() > frozen) is on_lambda
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_every_gateway_asks_for_several_channels(app, as_event, name, tmp_path):
+    """Nothing can wait there: what there is, and when to come again."""
+    log = {"REALTIME_HISTORY__URL": f"sqlite:///{tmp_path}/log.db"}
+    logged = Realtime(
+        FakeProvider(), settings=RealtimeSettings(environ={"AWS_LAMBDA_FUNCTION_NAME": "f", **log})
+    )
+    for channel in ("news", "sports=more"):
+        logged.channel_rule(channel, history="5/1h")(lambda user: True)
+    handler = http_handler(logged, ann)
+    query = "channel=news&channel=sports%3Dmore"
+
+    def ask(query: str, accept: str) -> HttpResponse:
+        request = HttpRequest(
+            "GET", "/realtime/events", {"accept": accept}, query_string=query, waits=True
+        )
+        answer = handler(as_event(name, request), None)
+        assert answer["statusCode"] == 200, answer
+        return answer
+
+    position = json.loads(ask(query, "application/json")["body"])["position"]
+    logged.trigger(["news", "sports=more"], "moved", {"x": "é"})
+    query += f"&position={position}&wait=20"
+    found = json.loads(ask(query, "application/json")["body"])
+    assert [event["channel"] for event in found["events"]] == ["news", "sports=more"]
+    stream = ask(query, "text/event-stream")
+    assert stream["headers"]["Content-Type"].startswith("text/event-stream")
+    assert stream["body"].startswith("retry: 3")
+    assert stream["body"].count("data: ") == 2
+    logged.recorder.log.close()
+    gc.unfreeze()

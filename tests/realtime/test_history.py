@@ -146,3 +146,16 @@ def test_ciphertext_in_the_log():
         ((_, _, text),) = read(realtime, "private-encrypted-a", start)
         realtime.close()
     assert set(json.loads(text)) == {"nonce", "ciphertext"}
+
+
+def test_a_position_for_a_page():
+    realtime = keeping()
+    realtime.trigger("news", "moved", {})
+    found = realtime.positions(["news", "private-orders-7"])
+    assert list(found) == ["news", "private-orders-7"]
+    assert found["news"] == realtime.position("news") == realtime.positions("news")["news"]
+    realtime.trigger("private-orders-7", "moved", {"x": 1})
+    at = Position.parse(found["private-orders-7"])
+    assert read(realtime, "private-orders-7", at) == [(1, "moved", '{"x": 1}')]
+    with pytest.raises(ConfigurationError, match="other keeps no history"):
+        realtime.positions(["news", "other"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from realtime_kit import Realtime, RealtimeSettings
+from realtime_kit import ConfigurationError, Realtime, RealtimeSettings
 from realtime_kit.testing.fakes import FakeProvider
 from realtime_kit.web import endpoints
 from realtime_kit.web.http import HttpRequest, HttpResponse
@@ -78,6 +78,62 @@ class TestAccess:
         assert reason in json.loads(answer.body)["error"]
 
 
+class TestTickets:
+    CHANNELS = ("news", "private-user-7")
+    QUERY = "channel=news&channel=private-user-7"
+
+    def fetch(self, realtime: Realtime, body: Any, user: Any = USER, **options: Any) -> Any:
+        headers = {"content-type": "application/json"}
+        text = json.dumps(body).encode()
+        request = HttpRequest("POST", "/events", headers, body=text)
+        answer = endpoints.dispatch(realtime, request, lambda: user, **options)
+        return answer.status, json.loads(answer.body)
+
+    def test_in_the_place_of_a_user(self, realtime):
+        status, answer = self.fetch(realtime, {"channels": self.CHANNELS})
+        assert (status, answer["expires_in"]) == (200, 60)
+        query = f"{self.QUERY}&ticket={answer['ticket']}"
+        assert poll(realtime, query)["events"] == []
+        assert ask(realtime, query, accept="text/event-stream").status == 200
+
+    def test_neither_for_others_nor_for_ever(self, realtime, monkeypatch):
+        text = self.fetch(realtime, {"channels": self.CHANNELS})[1]["ticket"]
+        assert ask(realtime, f"channel=private-user-8&ticket={text}").status == 401
+        assert ask(realtime, f"{self.QUERY}&ticket=").status == 401
+        monkeypatch.setattr("realtime_kit.web.tickets.LIFE", 0)
+        over = self.fetch(realtime, {"channels": self.CHANNELS})[1]["ticket"]
+        answer = ask(realtime, f"{self.QUERY}&ticket={over}", USER)
+        assert (answer.status, json.loads(answer.body)) == (401, {"error": "expired"})
+
+    @pytest.mark.parametrize(
+        ("body", "status", "named"),
+        [
+            ({"channels": ["news", "private-user-8"]}, 403, ["private-user-8"]),
+            ({"channels": ["news", "other"]}, 409, ["other"]),
+            ({"channels": []}, 400, None),
+            ({}, 400, None),
+            ({"channels": [f"c{n}" for n in range(101)]}, 400, None),
+        ],
+    )
+    def test_authorized_as_the_events_are(self, realtime, body, status, named):
+        found, answer = self.fetch(realtime, body)
+        assert found == status
+        assert (list(answer["channels"]) if named else None) == named
+
+    def test_a_provider_without_secrets_needs_one(self):
+        environ = {"REALTIME_PROVIDER": "null"}
+        plain = Realtime(settings=RealtimeSettings(environ=environ))
+        plain.channel_rule("news", history=5)(lambda user: True)
+        with pytest.raises(ConfigurationError, match="REALTIME_WEB__SECRET"):
+            self.fetch(plain, {"channels": ["news"]})
+        environ["REALTIME_WEB__SECRET"] = "sixteen or more characters"
+        own = Realtime(settings=RealtimeSettings(environ=environ))
+        own.rules = plain.rules
+        assert self.fetch(own, {"channels": ["news"]})[0] == 200
+        with pytest.raises(ConfigurationError, match="REALTIME_WEB__SECRET"):
+            RealtimeSettings(environ={"REALTIME_WEB__SECRET": "short"})
+
+
 class TestJson:
     def test_an_idle_channel_hands_out_a_position(self, realtime):
         first = poll(realtime, "channel=news")
@@ -118,6 +174,47 @@ class TestJson:
         assert found["events"] == []
         assert poll(realtime, f"channel=news&position={found['position']}")["events"] == []
 
+    @pytest.mark.parametrize("how", [{"x_socket_id": "1.2,3.4"}, {"query": "&socket_id=3.4"}])
+    def test_not_what_its_own_connection_triggered(self, realtime, how):
+        at = poll(realtime, "channel=news")["position"]
+        realtime.trigger("news", "moved", {}, exclude="3.4")
+        query, headers = how.get("query", ""), {k: v for k, v in how.items() if k != "query"}
+        found = poll(realtime, f"channel=news&position={at}{query}", **headers)
+        assert (found["events"], found["position"].endswith(":1")) == ([], True)
+        assert len(poll(realtime, f"channel=news&position={at}")["events"]) == 1
+
+    def test_an_answer_has_its_bounds(self, realtime, monkeypatch):
+        monkeypatch.setattr("realtime_kit.web.reader.ENOUGH", 40)
+        query = "channel=news&channel=private-user-7"
+        position = poll(realtime, query, user=USER)["position"]
+        realtime.trigger(["news", "private-user-7"], "moved", "x" * 30, id="a")
+        for name in "bc":
+            realtime.trigger("news", "moved", "x" * 30, id=name)
+        seen = []
+        for more in (["news", "private-user-7"], []):
+            found = poll(realtime, f"{query}&position={position}", user=USER)
+            position = found["position"]
+            seen += [(event["channel"], event["id"]) for event in found["events"]]
+            assert [name for name, one in found["channels"].items() if one["more"]] == more
+        assert seen == [("news", "a"), ("news", "b"), ("news", "c"), ("private-user-7", "a")]
+
+    @pytest.mark.parametrize(
+        ("data", "value"),
+        [
+            ({"x": [1.0, "é", None]}, '{"x": [1.0, "\\u00e9", null]}'),
+            (1e22, "1e+22"),
+            ('{"a":\r\n 1}', '"{\\"a\\":\\r\\n 1}"'),  # a text that looks like JSON
+            ("NaN", '"NaN"'),
+            ("plain\ntext", '"plain\\ntext"'),
+        ],
+    )
+    def test_data_is_as_it_was_written_and_in_one_line(self, realtime, data, value):
+        at = poll(realtime, "channel=news")["position"]
+        realtime.trigger("news", "moved", data)
+        answer = ask(realtime, f"channel=news&position={at}", accept="application/json")
+        assert value in (text := answer.body.decode().replace("é", "\\u00e9"))
+        assert "\n" not in text
+
     def test_an_idle_poll_is_a_304(self, realtime):
         realtime.trigger("news", "moved", {})
         first = ask(realtime, "channel=news", accept="application/json")
@@ -148,6 +245,17 @@ class TestJson:
 
 
 class TestStream:
+    def test_a_log_that_fails_is_tried_again(self, tmp_path):
+        """To a 503 an EventSource gives up for good; a client that reads JSON is told."""
+        broken = f"sqlite:///{tmp_path}/no/such.db"
+        environ = {"REALTIME_HISTORY__URL": broken}
+        realtime = Realtime(FakeProvider(), settings=RealtimeSettings(environ=environ))
+        realtime.channel_rule("news", history=5)(lambda user: True)
+        answer = ask(realtime, "channel=news", accept="text/event-stream", waits=True)
+        assert (answer.status, list(frames(answer.body)[0])) == (200, ["retry"])
+        assert realtime.following.waiting == 0
+        assert ask(realtime, "channel=news", accept="application/json").status == 503
+
     def test_what_there_is_where_nobody_can_wait(self, realtime):
         at = poll(realtime, "channel=news")["position"]
         realtime.trigger("news", "moved", [1])
