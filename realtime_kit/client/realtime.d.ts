@@ -32,6 +32,11 @@ export type Handler<Data = any> = (data: Data, meta: Meta) => void;
 /** Names of the protocol and of whispers, beside the application's own; "*" is every event. */
 export type ProtocolEvent = "*" | `pusher:${string}` | `client-${string}`;
 
+/** The data of `client-NAME`, where the events say it. */
+type Whispered<Events, Name extends string> = `client-${Name}` extends keyof Events
+  ? Events[`client-${Name}`]
+  : any;
+
 export type ErrorCode =
   /** The server refused the connection for good (`serverCode` 4000-4099). */
   | "refused"
@@ -112,8 +117,9 @@ export interface Channel<Events extends EventMap = EventMap> {
    * application, not kept. False: not sent, because not subscribed now or the transport cannot.
    * Throws `whisper_unsupported` on public and encrypted channels.
    */
-  whisper(event: string, data?: unknown): boolean;
+  whisper<Name extends string>(event: Name, data?: Whispered<Events, Name>): boolean;
   /** The same as `on("client-EVENT", handler)`. */
+  onWhisper<Name extends string>(event: Name, handler: Handler<Whispered<Events, Name>>): Off;
   onWhisper<Data = any>(event: string, handler: Handler<Data>): Off;
 
   /** Denied, or an event that cannot be decrypted. `subscribe` again to ask again. */
@@ -163,24 +169,19 @@ export interface Watchlist {
   on(event: "online" | "offline", handler: (userIds: string[]) => void): Off;
 }
 
-export interface RealtimeClient {
+/** What every client has; `subscribe` depends on whether `connect` was told the channels. */
+export interface Client<UserEvents extends EventMap = EventMap> {
   readonly state: State;
   /** Names the present connection to the server; null without one. */
   readonly socketId: string | null;
   /** The channels subscribed to, by name. */
   readonly channels: ReadonlyMap<string, Channel>;
-  readonly user: User;
+  readonly user: User<UserEvents>;
   readonly watchlist: Watchlist;
 
   on(event: "state", handler: (state: State, detail: StateDetail) => void): Off;
   /** Each error once. Without such a handler, and the channel's `onError`, they go to the console. */
   on(event: "error", handler: (error: RealtimeError) => void): Off;
-
-  /** The channel of that name; subscribing twice gives the same object. */
-  subscribe<Events extends EventMap = EventMap, Info = any>(
-    name: `presence-${string}`,
-  ): PresenceChannel<Events, Info>;
-  subscribe<Events extends EventMap = EventMap>(name: string): Channel<Events>;
 
   /**
    * `fetch` with `X-Socket-ID`, so that the application can leave this connection out of what the
@@ -189,6 +190,27 @@ export interface RealtimeClient {
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
   /** Ends the connection and all timers, listeners and requests, for good. */
   close(): void;
+}
+
+export interface RealtimeClient extends Client {
+  /** The channel of that name; subscribing twice gives the same object. */
+  subscribe<Events extends EventMap = EventMap, Info = any>(
+    name: `presence-${string}`,
+  ): PresenceChannel<Events, Info>;
+  subscribe<Events extends EventMap = EventMap>(name: string): Channel<Events>;
+}
+
+type UserChannel = `#server-to-user-${string}`;
+type UserEventsOf<Channels> = UserChannel extends keyof Channels ? Channels[UserChannel] & {} : {};
+
+/** `connect<Channels>()`: the names that there are, and the events of each. */
+export interface TypedClient<Channels extends object> extends Client<UserEventsOf<Channels>> {
+  /** The channel of that name; subscribing twice gives the same object. */
+  subscribe<Name extends Exclude<keyof Channels & string, UserChannel>, Info = any>(
+    name: Name,
+  ): Name extends `presence-${string}`
+    ? PresenceChannel<Channels[Name] & {}, Info>
+    : Channel<Channels[Name] & {}>;
 }
 
 /** An event's box on a `private-encrypted-` channel; all base64. */
@@ -231,5 +253,11 @@ export interface AblySdk {
   Realtime: new (options: any) => any;
 }
 
-/** Starts to connect, and returns the client at once: subscribe without waiting. */
+/**
+ * Starts to connect, and returns the client at once: subscribe without waiting.
+ *
+ * `Channels` is the event map that `realtime-kit types` writes: by channel name, as a literal or a
+ * template such as `private-orders-${number}`, the events and the data of each.
+ */
 export function connect(options?: Options): RealtimeClient;
+export function connect<Channels extends object>(options?: Options): TypedClient<Channels>;
