@@ -32,6 +32,8 @@ ENDPOINTS = {
         "POST /realtime/auth",
         "POST /realtime/user-auth",
         "GET /realtime/config",
+        "GET /realtime/events",
+        "POST /realtime/events",
         "GET /realtime/client/{file+}",
     ),
     "trigger": ("POST /realtime/trigger",),
@@ -119,6 +121,7 @@ def deployed(
         inside = {
             **outside,
             "REALTIME_AWS__TABLE": table,
+            "REALTIME_HISTORY__URL": "dynamodb:",
             "REALTIME_AWS__QUEUE": gateway.queue_url(queue.name),
             "REALTIME_AWS__SERVICES": gateway.url,
             "REALTIME_AWS__FUNCTION": "websocket",

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -141,12 +141,17 @@ def _make_it_somebody_s(folder: Path) -> None:
 
 
 def make_package(
-    clone: Path, checkout: Path, folder: Path, provider: str, architecture: str = ARCHITECTURE
+    clone: Path,
+    checkout: Path,
+    folder: Path,
+    provider: str,
+    architecture: str = ARCHITECTURE,
+    *,
+    more: Iterable[str] = (),
 ) -> Package:
-    output = run_osls(
-        *(clone, checkout, "package", "--param", f"provider={provider}"),
-        *("--param", f"runtime={RUNTIME}", "--param", f"architecture={architecture}"),
-    )
+    given = (f"provider={provider}", f"runtime={RUNTIME}", f"architecture={architecture}", *more)
+    options = [option for one in given for option in ("--param", one)]
+    output = run_osls(clone, checkout, "package", *options)
     shutil.move(clone / ".serverless", folder / "package")
     text = (folder / "package" / "cloudformation-template-update-stack.json").read_text()
     return Package(json.loads(text), folder / "package", output)

@@ -91,7 +91,7 @@ def test_the_http_routes(aws):
         if route["ApiId"] != {"Ref": "SocketApi"}
     }
     assert {"GET /apps/{proxy+}", "POST /apps/{proxy+}", "POST /realtime/trigger"} <= routes
-    assert {"POST /realtime/auth", "GET /realtime/config"} <= routes
+    assert {"POST /realtime/auth", "GET /realtime/config", "GET /realtime/events"} <= routes
     assert "POST /realtime/webhook" not in routes, "its webhooks are its own"
 
 
@@ -125,7 +125,7 @@ def test_the_queue_of_the_fan_out_keeps_what_fails(aws):
 POSTS = {"execute-api:ManageConnections", *(f"dynamodb:{name}" for name in TABLE_ACTIONS)}
 READS_A_QUEUE = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 MAY = {
-    "auth": set(),
+    "auth": {"dynamodb:BatchGetItem", "dynamodb:Query"},  # of the event log
     "trigger": {*POSTS, *READS_A_QUEUE, "sqs:SendMessage"},
     "websocket": {*POSTS, "sqs:SendMessage", "lambda:InvokeFunction"},
     "fanout": {*POSTS, *READS_A_QUEUE, "sqs:SendMessage"},
@@ -149,6 +149,15 @@ def test_least_privilege(aws, function):
             assert resource == {"Fn::GetAtt": ["Table", "Arn"]}
         else:
             assert resource["Fn::Sub"].endswith(":${SocketApi}/dev/*/@connections/*")
+
+
+def test_of_the_table_auth_reads_the_event_log_alone(aws):
+    role = aws.of_type("AWS::IAM::Role")["AuthRole"]
+    (policy,) = role["Policies"]
+    (reads,) = [
+        one for one in policy["PolicyDocument"]["Statement"] if "dynamodb:Query" in one["Action"]
+    ]
+    assert reads["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["L#*"]}}
 
 
 def test_whose_queue_and_whose_function(aws):
@@ -240,6 +249,7 @@ def service(aws, start, store, handlers):
 
     def load(inside, clock):
         environ = {name: value for name, value in inside.items() if not name.endswith("KEYS")}
+        environ["REALTIME_HISTORY__DEFAULT"] = "100/120s"
         environ |= static | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.server_port}"}
         for name in set(FUNCTIONS["aws"]) - {"auth"}:
             handlers[name] = one_by_one(start(f"lambdas/{name}.handler", of=aws, **environ))
@@ -318,6 +328,38 @@ def test_a_client_a_proof_and_the_official_sdk(aws, start, dial, sdk, store, doc
     socket.send('{"event":"pusher:ping","data":{}}')
     assert socket.recv() == PONG
     assert all(one["signed"] and one["Name"] == "/realtime-kit/dev" for one in store.asked)
+
+
+def test_what_happened_is_in_the_table(aws, start, service, handlers, document, store):
+    """One function triggers, another one tells who was away."""
+    event = {"channel": "private-user-7", "name": "shipped", "data": {"order": 7}}
+    (first,) = handlers["trigger"](event, None)["events"]
+    (second,) = handlers["trigger"](event, None)["events"]
+    assert (first["offset"], second["offset"]) == (1, 2)
+    inside = {name: value for name, value in service.function_environ.items() if "KEYS" not in name}
+    auth = start(
+        "lambdas/auth.handler",
+        of=aws,
+        **{
+            **inside,
+            "DEPLOYMENT_SECRET": "ssm:/realtime-kit/dev",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.server_port}",
+            "REALTIME_HISTORY__DEFAULT": "100/120s",
+        },
+    )
+    event = document("http_api_jwt_authorizer") | {"rawPath": "/realtime/events", "body": None}
+    event["requestContext"]["http"] |= {"method": "GET", "path": "/realtime/events"}
+    event["rawQueryString"] = f"channel=private-user-7&position={first['epoch']}:{first['offset']}"
+    event["headers"] |= {"accept": "text/event-stream"}
+    stream = auth.invoke(event)
+    assert stream["headers"]["Content-Type"].startswith("text/event-stream")
+    assert stream["body"].startswith("retry: ")
+    told = [line for line in stream["body"].splitlines() if line.startswith("data: ")]
+    assert [json.loads(line[6:])["id"] for line in told] == [second["id"]]
+    event["headers"] |= {"accept": "application/json"}
+    answer = json.loads(auth.invoke(event)["body"])
+    assert [one["offset"] for one in answer["events"]] == [2]
+    assert answer["position"] == f"{second['epoch']}:{second['offset']}"
 
 
 def test_events_by_invocation_and_a_sweep(handlers, dial):

@@ -15,8 +15,9 @@ import pytest
 from websocket import create_connection
 
 from realtime_kit.deployment.build import FUNCTIONS, foreign
+from realtime_kit.hosting.apigateway import rows
 
-from .conftest import ARCHITECTURE, OTHER, RUNTIME, run_osls
+from .conftest import ARCHITECTURE, OTHER, RUNTIME, make_package, run_osls
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
 
@@ -56,6 +57,8 @@ def test_the_routes(package):
         "POST /realtime/user-auth": "Auth",
         "GET /realtime/config": "Auth",
         "GET /realtime/client/{file+}": "Auth",
+        "GET /realtime/events": "Auth",
+        "POST /realtime/events": "Auth",
         "POST /realtime/trigger": "Trigger",
         "POST /realtime/webhook": "Webhook",
     }
@@ -137,12 +140,38 @@ def test_what_it_is_without_parameters_and_for_ably(clone, checkout, ably):
     assert not {name for name in ably.template["Resources"] if "Socket" in name or name == "Table"}
 
 
+def test_a_table_for_the_event_log(clone, checkout, tmp_path):
+    package = make_package(clone, checkout, tmp_path, "pusher", more=("history=yes",))
+    (table,) = package.of_type("AWS::DynamoDB::Table").values()
+    assert {name: table[name] for name in rows.TABLE} == rows.TABLE
+    assert table["TimeToLiveSpecification"] == {
+        "AttributeName": rows.TTL_ATTRIBUTE,
+        "Enabled": True,
+    }
+    for function in package.of_type("AWS::Lambda::Function").values():
+        url = function["Environment"]["Variables"]["REALTIME_HISTORY__URL"]
+        assert url == {"Fn::Sub": "dynamodb://${HistoryTable}"}
+    may = {
+        policy["Roles"][0]["Ref"]: policy["PolicyDocument"]["Statement"]
+        for policy in package.of_type("AWS::IAM::Policy").values()
+    }
+    assert {role: set(one["Action"]) for role, (one,) in may.items()} == {
+        "AuthRole": {"dynamodb:BatchGetItem", "dynamodb:Query"},
+        "TriggerRole": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+    }
+    assert {one["Resource"]["Fn::GetAtt"][0] for (one,) in may.values()} == {"HistoryTable"}
+    lint(package)
+
+
 @pytest.mark.parametrize("provider", ["package", "aws", "ably"])
 def test_cfn_lint_finds_no_error(request, provider):
-    folder = request.getfixturevalue(provider).folder
-    template = folder / "cloudformation-template-update-stack.json"
-    lint = Path(sys.executable).with_name("cfn-lint")
-    command = [str(lint), "--ignore-checks", "W", "--", str(template)]
+    lint(request.getfixturevalue(provider))
+
+
+def lint(package):
+    template = package.folder / "cloudformation-template-update-stack.json"
+    linter = Path(sys.executable).with_name("cfn-lint")
+    command = [str(linter), "--ignore-checks", "W", "--", str(template)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
