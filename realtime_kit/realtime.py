@@ -323,7 +323,7 @@ class Realtime:
         self._require(Capability.SEND_TO_USER, "send to a user")
         return Event((user_channel(str(user_id)),), name, data, id=id)
 
-    def outbox(self, session: Session | scoped_session[Session]) -> Outbox:
+    def outbox(self, session: Session | scoped_session[Any]) -> Outbox:
         """Where events are triggered that are sent if the session's transaction commits; by a
         relay: `realtime-kit relay`."""
         from realtime_kit.outbox import Outbox
@@ -332,7 +332,7 @@ class Realtime:
 
     def trigger_after_commit(
         self,
-        session: Session | scoped_session[Session],
+        session: Session | scoped_session[Any],
         channels: Channels,
         name: str,
         data: Any,

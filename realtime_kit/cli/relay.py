@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from realtime_kit.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from realtime_kit.outbox import Dead, Queue, Relay, Tally
     from realtime_kit.realtime import Realtime
@@ -58,8 +60,11 @@ def relay(
       realtime-kit relay --dead
       realtime-kit relay --replay all
     """
-    if sum(map(bool, (once, create_tables, dead, replay, discard))) > 1:
-        raise click.UsageError("--once, --create-tables, --dead, --replay and --discard exclude")
+    asked = (once, create_tables, dead, replay is not None, discard is not None)
+    if sum(asked) > 1:
+        raise click.UsageError(
+            "one of --once, --create-tables, --dead, --replay and --discard at a time"
+        )
     realtime = _load(app)
     queue = _queue(realtime, database)
     if create_tables:
@@ -71,17 +76,18 @@ def relay(
     queue.check()
     if dead:
         _list(queue, as_json)
-    elif replay:
+    elif replay is not None:
         click.echo(f"{queue.replay(_numbers(replay, '--replay'))} will be sent again", err=True)
-    elif discard:
+    elif discard is not None:
         click.echo(f"{queue.discard(_numbers(discard, '--discard'))} deleted", err=True)
     else:
         from realtime_kit.cli.serve import log_to_stderr
         from realtime_kit.outbox import Relay
 
+        _check_history(realtime)
         log_to_stderr(logging.WARNING)
-        options = {"interval": interval, "lease": lease}
-        _run(Relay(realtime, queue, attempts=attempts, **options), once=once)
+        made = Relay(realtime, queue, interval=interval, lease=lease, attempts=attempts)
+        _run(made, once=once)
 
 
 def _load(app: str | None) -> Realtime:
@@ -147,6 +153,14 @@ def _line(event: Dead) -> str:
     )
 
 
+def _check_history(realtime: Realtime) -> None:
+    if realtime.keeps_history and not realtime.recorder.log.shared:
+        raise ConfigurationError(
+            "an event log in memory is not seen by the application's process: "
+            "set REALTIME_HISTORY__URL to a database"
+        )
+
+
 def _run(relay: Relay, *, once: bool) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -167,9 +181,9 @@ def _run(relay: Relay, *, once: bool) -> None:
         else:
             relay.run(on_round=add)
 
+    _on_signals(relay.stop)
     if not once:
         click.echo("the relay runs; Ctrl-C to stop", err=True)
-    _on_signals(relay.stop)
     # In a thread of its own, so that a signal finds the main one where it can tell it to stop.
     with ThreadPoolExecutor(1) as pool:
         pool.submit(work).result()

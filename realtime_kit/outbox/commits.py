@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
@@ -24,7 +24,7 @@ class _Call(NamedTuple):
 
 def trigger_after_commit(
     realtime: Realtime,
-    session: Session | scoped_session[Session],
+    session: Session | scoped_session[Any],
     event: Event,
     *,
     on_error: OnError = "log",
@@ -35,13 +35,12 @@ def trigger_after_commit(
     one policy are sent in one call, in order. With `on_error="raise"` the commit raises what
     failed, although it has happened.
     """
-    if isinstance(session, scoped_session):
-        session = session()
+    own: Session = session() if isinstance(session, scoped_session) else session
     (settled,) = realtime.settle([event])
-    pending = session.info.get(_KEY)
+    pending = own.info.get(_KEY)
     if pending is None:
-        pending = session.info[_KEY] = _Pending(session)
-    pending.add(session, _Call(realtime, settled, on_error))
+        pending = own.info[_KEY] = _Pending(own)
+    pending.add(own, _Call(realtime, settled, on_error))
     return str(settled.id)
 
 

@@ -84,6 +84,7 @@ class Queue:
 
         missing = self._do(look)
         if missing:
+            self.close()
             raise ConfigurationError(
                 f"the database has no table {' and no '.join(missing)}: "
                 "`realtime-kit relay --create-tables` makes them"

@@ -29,7 +29,7 @@ class Outbox:
     that the events of transactions that change the same row are in the order of their commits.
     """
 
-    def __init__(self, realtime: Realtime, session: Session | scoped_session[Session]) -> None:
+    def __init__(self, realtime: Realtime, session: Session | scoped_session[Any]) -> None:
         self._realtime = realtime
         self._session = session() if isinstance(session, scoped_session) else session
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from realtime_kit.errors import (
@@ -43,6 +43,11 @@ try:
     from markupsafe import Markup
 except ModuleNotFoundError as error:
     raise missing_extra("flask", "FlaskRealtime") from error
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, scoped_session
+
+    from realtime_kit.outbox import Outbox
 
 EXTENSION = "realtime"
 STUCK_MS = 30_000  # that a stream's client may read nothing of what was sent
@@ -208,6 +213,28 @@ class FlaskRealtime:
         return self.realtime.send_to_user(
             user_id, name, data, id=id, on_error=on_error, background=background
         )
+
+    def outbox(self, session: Session | scoped_session[Any]) -> Outbox:
+        """`Realtime.outbox`; `exclude=rt.socket_id` leaves out who asked."""
+        return self.realtime.outbox(session)
+
+    def trigger_after_commit(
+        self,
+        session: Session | scoped_session[Any],
+        channels: Channels,
+        name: str,
+        data: Any,
+        *,
+        exclude: str | None = None,
+        id: str | None = None,
+        mutation: str | None = None,
+        on_error: OnError = "log",
+    ) -> str:
+        """`Realtime.trigger_after_commit`."""
+        return self.realtime.trigger_after_commit(
+            session, channels, name, data,
+            exclude=exclude, id=id, mutation=mutation, on_error=on_error,
+        )  # fmt: skip
 
     def disconnect_user(self, user_id: str) -> None:
         """`Realtime.disconnect_user`."""

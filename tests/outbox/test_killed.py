@@ -22,6 +22,7 @@ import websocket
 from sqlalchemy.orm import Session
 
 from realtime_kit import Realtime, RealtimeSettings
+from realtime_kit.outbox import Queue
 from realtime_kit.testing.servers import Served, serve
 
 EXECUTABLE = Path(sys.executable).parent / "realtime-kit"
@@ -137,14 +138,14 @@ def write(environ: dict[str, str], engine: sa.Engine, channel: str, seed: str) -
 
 
 def test_killed_again_and_again(environ, engine, subscriber, start):
-    chance = random.Random(SEED)  # noqa: S311
+    chance, queue = random.Random(SEED), Queue(engine)  # noqa: S311
     with ThreadPoolExecutor(len(CHANNELS)) as pool:
         writing = {
             name: pool.submit(write, environ, engine, name, f"{SEED}{name}") for name in CHANNELS
         }
 
         def is_over() -> bool:
-            return all(
+            return queue.waiting() == 0 and all(
                 result.done()
                 and {frame.name for frame in subscriber.got[name]} >= {*result.result()}
                 for name, result in writing.items()

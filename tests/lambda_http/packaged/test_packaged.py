@@ -163,6 +163,22 @@ def test_a_table_for_the_event_log(clone, checkout, tmp_path):
     lint(package)
 
 
+@pytest.mark.parametrize("provider", ["pusher", "aws"])
+def test_a_relay_where_there_is_an_outbox(clone, checkout, provider):
+    arguments = ("print", "--format", "json", "--param", f"provider={provider}")
+    plain = json.loads(run_osls(clone, checkout, *arguments))
+    printed = json.loads(run_osls(clone, checkout, *arguments, "--param", "outbox=yes"))
+    assert printed["functions"].keys() - plain["functions"].keys() == {"relay"}
+    relay = printed["functions"]["relay"]
+    assert relay["handler"] == "lambdas/relay.handler"
+    assert relay["events"] == [{"schedule": "rate(1 minute)"}]
+    added = printed["resources"]["Resources"].keys() - plain["resources"]["Resources"].keys()
+    assert added == {"RelayRole"}
+    (policy,) = printed["resources"]["Resources"]["RelayRole"]["Properties"]["Policies"]
+    actions = [statement["Action"] for statement in policy["PolicyDocument"]["Statement"]]
+    assert actions == [["logs:CreateLogStream", "logs:PutLogEvents"], "ssm:GetParameter"]
+
+
 @pytest.mark.parametrize("provider", ["package", "aws", "ably"])
 def test_cfn_lint_finds_no_error(request, provider):
     lint(request.getfixturevalue(provider))
