@@ -72,6 +72,13 @@ test("malformed frames are reported and hurt nobody", async (t) => {
   assert.equal(client.state, "connected");
 });
 
+test("a frame of API Gateway's own says that a function died over one of ours: back to start", async (t) => {
+  const { server, client } = await subscribed(t, "a");
+  server.socket.push({ message: "Internal server error", connectionId: "c", requestId: "r" });
+  assert.notEqual(client.state, "connected");
+  assert.equal(client.errors.length, 0);
+});
+
 test("a handler that throws breaks neither the others nor the connection", async (t) => {
   const reported = [];
   globalThis.reportError = (error) => reported.push(error.message);

@@ -61,6 +61,7 @@ export function open({ client: { socket: options }, WebSocket }, hooks) {
     const { id, offset, epoch, mutation } = frame;
     const data = decode(text);
     fault = null;
+    if (frame.requestId) return end(lost(1011, frame.message)); // API Gateway's own: a function died
     if (event === "pusher:error") {
       const loss = lost(data.code, data.message);
       if (silence === null) return end(loss);
