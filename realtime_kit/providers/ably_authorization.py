@@ -28,6 +28,7 @@ _PUBLIC: ably_tokens.Capability = {"public:*": ("subscribe",)}
 _NO_TEXT = re.compile("[\x00-\x1f\x7f]")
 _GUEST = "a presence channel is for signed-in users"
 _ALIAS = "on a presence channel a user is known by the user's own id"
+_UNMARKED = "what comes under a TokenRequest has no mark to tell it from the application's events"
 
 
 class AblyAuthorization(Provider):
@@ -65,7 +66,7 @@ class AblyAuthorization(Provider):
         refused: dict[str, str] = {}
         for grant in request.grants:
             name, kind = grant.channel, kind_of(grant.channel)
-            if reason := self._refusal(grant, client_id):
+            if reason := self._refusal(grant, client_id, request.form):
                 refused[name] = reason
                 continue
             data = _user_data(client_id, grant)
@@ -77,8 +78,10 @@ class AblyAuthorization(Provider):
         token = self._token(client_id, capability, claims, request.form)
         return AuthAnswer(proofs, token, refused)
 
-    def _refusal(self, grant: Grant, client_id: str | None) -> str | None:
+    def _refusal(self, grant: Grant, client_id: str | None, form: TokenForm) -> str | None:
         """Why Ably cannot express a grant; None if it can."""
+        if grant.publish and form == "token_request":
+            return _UNMARKED
         if grant.member is None or grant.member.id == client_id:
             return None
         return _GUEST if client_id is None else _ALIAS

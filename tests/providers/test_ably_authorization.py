@@ -226,6 +226,14 @@ class TestTokenRequest:
             "timestamp": NOW * 1_000 + 500,
         }
 
+    def test_none_to_publish_with(self, provider):
+        # It would go out unmarked, as only the application's events may.
+        grants = (Grant(publish=True, channel="private-a"), Grant(channel="private-b"))
+        answer = ask(provider, *grants, form="token_request")
+        capability = json.loads(answer.token["capability"])
+        assert capability == {**PUBLIC, **USER, "private:b": ["subscribe"]}
+        assert "TokenRequest" in answer.refused["private-a"]
+
     def test_each_is_another(self, provider):
         nonces = {ask(provider, form="token_request").token["nonce"] for _ in range(10)}
         assert len(nonces) == 10

@@ -82,9 +82,8 @@ export function makeChannels(realtime, hooks) {
 const denial = (name, { message, code, statusCode: status }, as = "denied") =>
   new RealtimeError(as, `${name}: ${message}`, { channel: name, serverCode: code, status });
 
-// The claim is the server's word, the data the member's own.
-const infoOf = ({ data, extras: { userClaim } = {} }) =>
-  userClaim ? decode(userClaim).user_info : data;
+// The claim is the server's word. The data is the member's own, and nobody's word for anything.
+const infoOf = ({ extras }) => decode(extras?.userClaim)?.user_info;
 
 /** Who is there: by user, where the SDK knows connections. */
 function follow(channel, name, hooks) {
