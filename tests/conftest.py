@@ -154,6 +154,35 @@ def _wait_for_postgres(server: subprocess.Popen[bytes], port: int, log: str) -> 
             return
 
 
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis of the tests' own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no Redis on this machine: apt-get install redis-server")
+    port = _free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, cwd="/") as server:
+        try:
+            _wait_for_port(server, port)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()
+
+
+def _wait_for_port(server: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + DEADLINE
+    while True:
+        assert server.poll() is None, f"{server.args} ended"
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < end, f"{server.args} does not listen"
+            time.sleep(0.02)
+        else:
+            return
+
+
 _databases = itertools.count(1)
 
 
