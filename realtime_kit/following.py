@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 
 from realtime_kit.errors import ProviderError
@@ -21,6 +22,7 @@ from realtime_kit.sources import Context, Cursor, Rows, Sources
 
 INTERVAL = 0.25  # seconds between two looks at a log that other processes write to
 BACK_OFF = 2.0  # seconds until the next look at a log that has failed
+ABREAST = 2  # threads that are woken at a time
 RECENT = 100  # entries of a channel that are kept for those who wait
 
 logger = logging.getLogger("realtime_kit")
@@ -33,23 +35,59 @@ class Waiter:
         self.channels = channels
         self.failed = False
         self._following = following
-        self._news = threading.Event()
+        self._state = threading.Lock()
+        self._has_news = False
+        self._waits = False
+        self._waves: list[_Wave] = []
+        self._gate = threading.Lock()  # closed; opened once for whoever waits
+        self._gate.acquire()
 
     def wait(self, timeout: float) -> bool:
         """Whether there may be news, since the last call or within `timeout` seconds."""
-        found = self._news.wait(timeout)
-        if found:  # or else what is told just now, after the time was up, would be wiped away
-            self._news.clear()
+        with self._state:
+            self._waits = waits = not self._has_news
+        if waits:
+            self._gate.acquire(timeout=max(0.0, timeout))
+        with self._state:
+            self._waits = False
+            self._gate.acquire(blocking=False)  # it may have been opened when the time was up
+            found, self._has_news = self._has_news, False
+            waves, self._waves = self._waves, []
+        for wave in waves:
+            wave.roll()
         return found
 
-    def tell(self, *, failed: bool = False) -> None:
-        """There may be news."""
-        self.failed = failed
-        self._news.set()
+    def tell(self, wave: _Wave | None = None, *, failed: bool = False) -> bool:
+        """There may be news. Whether this has woken somebody, who then lets the wave roll on."""
+        with self._state:
+            self.failed, self._has_news = failed, True
+            if not self._waits:
+                return False
+            if wave is not None:
+                self._waves.append(wave)
+            if self._gate.locked():
+                self._gate.release()
+            return True
 
     def leave(self) -> None:
         """Wait no longer. May be called again."""
         self._following.forget(self)
+
+
+class _Wave:
+    """Wakes many, a few at a time, each of whom wakes the next: a thousand threads that wake at
+    once would fight for the interpreter, which takes several times the work itself."""
+
+    def __init__(self, waiters: Iterable[Waiter]) -> None:
+        self._waiters = deque(waiters)
+        for _ in range(ABREAST):
+            self.roll()
+
+    def roll(self) -> None:
+        """Wake one more. Whoever is busy hears of it later, and holds nobody up."""
+        with suppress(IndexError):
+            while not self._waiters.popleft().tell(self):
+                pass
 
 
 class _Watched:
@@ -221,8 +259,7 @@ class Following:
             told = list(watched.waiters) if watched.known is not None else []
             watched.known = known
         self._nudge.set()
-        for waiter in told:
-            waiter.tell()
+        _Wave(told)
 
     # --- the thread -------------------------------------------------------------------------
 
@@ -292,8 +329,7 @@ class Following:
             fresh = self._recorder.log.entries(name, head.epoch, since, head.last)
         with self._lock:
             told = list(watched.waiters) if watched.move(head, since, fresh) else []
-        for waiter in told:
-            waiter.tell()
+        _Wave(told)
 
     def _fail(self, names: Iterable[str]) -> None:
         with self._lock:
