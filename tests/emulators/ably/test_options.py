@@ -43,6 +43,17 @@ def test_options_of_ably_python() -> None:
     assert "use_token_auth" not in options_for("ably-python", "http://localhost:1", key=None)
 
 
+def test_options_of_somebody() -> None:
+    """Beside, as `client_id=`, Python's realtime client would ask for a token of nobody's"""
+    assert options_for("ably-js", "http://localhost:1", client_id="ann")["clientId"] == "ann"
+    given = options_for("ably-python", "http://localhost:1", client_id="ann")
+    assert given["client_id"] == "ann"
+    assert given["default_token_params"] == {"client_id": "ann"}
+    secure = options_for("ably-python", "https://localhost:1", client_id="ann")
+    assert secure["client_id"] == "ann"
+    assert "default_token_params" not in secure
+
+
 @pytest.mark.parametrize("url", ["", "localhost:8787", "ws://localhost:8787", "http://"])
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(ValueError, match="not the URL"):
@@ -77,3 +88,20 @@ def test_one_set_of_options_is_for_both_of_pythons_clients(
         return [message.data for message in found.items]
 
     assert asyncio.run(asyncio.wait_for(work(), 10)) == ["of REST"]
+
+
+def test_pythons_clients_as_somebody(emulator: AblyEmulator) -> None:
+    options = options_for("ably-python", emulator.url, client_id="ann")
+
+    async def work() -> list[str]:
+        realtime = AblyRealtime(**options)
+        channel = realtime.channels.get("foo")
+        await channel.presence.enter()
+        members = await channel.presence.get()
+        async with AblyRest(**options) as rest:
+            await rest.channels.get("foo").publish("n", "of REST")
+            (message,) = (await rest.channels.get("foo").history()).items
+        await realtime.close()
+        return [message.client_id, *(member.client_id for member in members)]
+
+    assert asyncio.run(asyncio.wait_for(work(), 10)) == ["ann", "ann"]
