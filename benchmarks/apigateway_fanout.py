@@ -47,6 +47,7 @@ try:
 except ImportError:
     from asyncio import run
 
+LATENCY = float(sys.argv.pop())
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 2026 12:00:00 GMT\r\nContent-Type: application/json\r\n"
@@ -66,7 +67,10 @@ class Stage(asyncio.Protocol):
             if len(self.buffer) < whole:
                 return
             self.buffer = self.buffer[whole:]
-            self.transport.write(ANSWER)
+            if LATENCY:
+                asyncio.get_running_loop().call_later(LATENCY, self.transport.write, ANSWER)
+            else:
+                self.transport.write(ANSWER)
 
 async def serve():
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -82,9 +86,9 @@ run(serve())
 
 
 @contextmanager
-def stage(*certificate: Path) -> Iterator[str]:
-    """The server, while the block runs: its URL."""
-    command = [sys.executable, "-c", SERVER, *map(str, certificate)]
+def stage(*certificate: Path, latency: float = 0.0) -> Iterator[str]:
+    """The server, while the block runs: its URL. It answers after `latency` seconds."""
+    command = [sys.executable, "-c", SERVER, *map(str, certificate), str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
