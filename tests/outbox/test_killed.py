@@ -137,38 +137,78 @@ def write(environ: dict[str, str], engine: sa.Engine, channel: str, seed: str) -
     return committed
 
 
-def test_killed_again_and_again(environ, engine, subscriber, start):
-    chance, queue = random.Random(SEED), Queue(engine)  # noqa: S311
-    with ThreadPoolExecutor(len(CHANNELS)) as pool:
-        writing = {
-            name: pool.submit(write, environ, engine, name, f"{SEED}{name}") for name in CHANNELS
+class Run:
+    """Writers, one for each channel, and what they have committed arriving meanwhile."""
+
+    def __init__(self, environ: dict[str, str], engine: sa.Engine, subscriber: Subscriber) -> None:
+        self.chance = random.Random(SEED)  # noqa: S311
+        self.subscriber = subscriber
+        self.queue = Queue(engine)
+        self.pool = ThreadPoolExecutor(len(CHANNELS))
+        self.writing = {
+            name: self.pool.submit(write, environ, engine, name, f"{SEED}{name}")
+            for name in CHANNELS
         }
 
-        def is_over() -> bool:
-            return queue.waiting() == 0 and all(
-                result.done()
-                and {frame.name for frame in subscriber.got[name]} >= {*result.result()}
-                for name, result in writing.items()
-            )
+    def is_over(self) -> bool:
+        return self.queue.waiting() == 0 and all(
+            result.done()
+            and {frame.name for frame in self.subscriber.got[name]} >= {*result.result()}
+            for name, result in self.writing.items()
+        )
 
-        for _ in range(4):
-            victims = [start() for _ in range(chance.choice([1, 1, 2]))]
-            aim = subscriber.count + chance.randrange(1, 20)
-            subscriber.wait(lambda aim=aim: subscriber.count >= aim or is_over())
-            for victim in victims:
-                victim.send_signal(signal.SIGKILL)
-                victim.wait(10)
-        last = start()
-        subscriber.wait(is_over)
-    committed = {name: result.result() for name, result in writing.items()}
-    last.send_signal(signal.SIGTERM)
-    _, said = last.communicate(timeout=30)
-    assert (last.returncode, b"0 given up; 0 waiting" in said) == (0, True), said.decode()
-    for name in CHANNELS:
-        frames = subscriber.got[name]
-        first = dict.fromkeys(frame.name for frame in frames)
-        assert list(first) == committed[name], f"SEED={SEED}"
-        # A repeat is the same event at the same place.
-        assert len({frame[1:] for frame in frames}) == len(first), f"SEED={SEED}"
-        offsets = {frame.name: frame.position[1] for frame in frames}
-        assert [offsets[each] for each in committed[name]] == list(range(1, len(first) + 1))
+    def go_on(self) -> None:
+        """Until some more events have arrived."""
+        aim = self.subscriber.count + self.chance.randrange(1, 20)
+        self.subscriber.wait(lambda: self.subscriber.count >= aim or self.is_over())
+
+    def end(self, relay: subprocess.Popen) -> None:
+        """Until all has arrived, as it was committed."""
+        self.subscriber.wait(self.is_over)
+        relay.send_signal(signal.SIGTERM)
+        _, said = relay.communicate(timeout=30)
+        assert (relay.returncode, b"0 given up; 0 waiting" in said) == (0, True), said.decode()
+        for name, result in self.writing.items():
+            committed = result.result()
+            frames = self.subscriber.got[name]
+            first = dict.fromkeys(frame.name for frame in frames)
+            assert list(first) == committed, f"SEED={SEED}"
+            # A repeat is the same event at the same place.
+            assert len({frame[1:] for frame in frames}) == len(first), f"SEED={SEED}"
+            offsets = {frame.name: frame.position[1] for frame in frames}
+            assert [offsets[each] for each in committed] == list(range(1, len(first) + 1))
+
+
+@pytest.fixture
+def world(environ, engine, subscriber) -> Iterator[Run]:
+    run = Run(environ, engine, subscriber)
+    yield run
+    run.pool.shutdown()
+
+
+def test_killed_again_and_again(world, start):
+    for _ in range(4):
+        victims = [start() for _ in range(world.chance.choice([1, 1, 2]))]
+        world.go_on()
+        for victim in victims:
+            victim.send_signal(signal.SIGKILL)
+            victim.wait(10)
+    world.end(start())
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_its_connections_are_cut(environ, engine, world, start, url):
+    cut = sa.text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'relay'"
+    )
+    environ |= dict.fromkeys(
+        ("REALTIME_OUTBOX__URL", "REALTIME_HISTORY__URL"), f"{url}?application_name=relay"
+    )
+    relay, ended = start(), 0
+    for _ in range(8):
+        world.go_on()
+        with engine.connect() as connection:
+            ended += connection.execute(cut).scalar_one()
+    world.end(relay)
+    assert ended >= 1
