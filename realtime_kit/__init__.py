@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from realtime_kit.authorization import Grant, Member, SignIn
+    from realtime_kit.catalog import Catalog, RealtimeEvent
     from realtime_kit.channels import Converter
     from realtime_kit.errors import (
         AuthError,
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AuthError",
     "BadSignature",
+    "Catalog",
     "ChannelInfo",
     "ConfigurationError",
     "Converter",
@@ -55,6 +57,7 @@ __all__ = [
     "RateLimited",
     "Realtime",
     "RealtimeError",
+    "RealtimeEvent",
     "RealtimeSettings",
     "Receipt",
     "Rejected",
@@ -68,6 +71,7 @@ __all__ = [
 # Each name is loaded when it is first asked for: a Lambda function that only authorizes pays for
 # nothing else.
 _ELSEWHERE = {
+    "Catalog": "catalog",
     "ChannelInfo": "providers.base",
     "Converter": "channels",
     "Event": "events",
@@ -76,6 +80,7 @@ _ELSEWHERE = {
     "Member": "authorization",
     "Position": "history.base",
     "Realtime": "realtime",
+    "RealtimeEvent": "catalog",
     "RealtimeSettings": "settings",
     "Receipt": "events",
     "Row": "sources",

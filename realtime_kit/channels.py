@@ -178,5 +178,20 @@ class Pattern:
             values[variable] = value
         return values
 
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The name with these values for its variables. Raises `InvalidChannel` where it would not
+        match again: a value can neither end its variable early nor change the kind."""
+
+        def text(variable: re.Match[str]) -> str:
+            value = values[variable[1]]
+            if not re.fullmatch(self._converters[variable[1]].regex, value):
+                raise InvalidChannel(f"{variable[1]} does not fit into {self.text!r}")
+            return value
+
+        name = _VARIABLE.sub(text, self.text)
+        if kind_of(name) is not self.kind:
+            raise InvalidChannel(f"{self.text!r} would be filled in to another kind of channel")
+        return name
+
     def __repr__(self) -> str:
         return f"Pattern({self.text!r})"

@@ -71,6 +71,12 @@ class Event:
         return {name: value for name, value in pairs if value is not None}
 
 
+class CheckedEvent(Event):
+    """One whose data has been held to the catalogue, and is not again: it is output by now."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The provider took an event for one channel. `info` is what was asked for with `info=`."""

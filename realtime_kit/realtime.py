@@ -40,7 +40,9 @@ from realtime_kit.webhooks import WebhookEvent, WebhookKind
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
+    from typing_extensions import TypeIs
 
+    from realtime_kit.catalog import Catalog, RealtimeEvent
     from realtime_kit.following import Following
     from realtime_kit.history import History
     from realtime_kit.outbox import Outbox
@@ -72,6 +74,7 @@ class Realtime:
     (default: `get_id()`, then `.id`, then `["sub"]`). `converters` add to the pattern language.
     `on_error="log"`: a push that fails (`ProviderError`) is logged and counted in `failures`, and
     the call returns; what is wrong in the call itself or in the settings is raised all the same.
+    `catalog` holds what is triggered to the application's typed events.
 
     Thread-safe. The provider and its connections are made on first use, in each process anew.
     """
@@ -84,7 +87,9 @@ class Realtime:
         user_id: UserId | None = None,
         converters: Converters | None = None,
         on_error: OnError | None = None,
+        catalog: Catalog | None = None,
     ) -> None:
+        self.catalog = catalog
         self.rules = Rules(converters)
         self.user_id: UserId = user_id or user_id_of
         self.failures = 0
@@ -268,9 +273,9 @@ class Realtime:
 
     def trigger(
         self,
-        channels: Channels,
-        name: str,
-        data: Any,
+        channels: Channels | RealtimeEvent,
+        name: str | None = None,
+        data: Any = ...,
         *,
         exclude: str | None = None,
         id: str | None = None,
@@ -281,6 +286,7 @@ class Realtime:
     ) -> list[Receipt]:
         """Send an event to any number of channels; done when it returns. A receipt per channel.
 
+        A typed event, `trigger(OrderShipped(…))`, brings its channels, name and data with it.
         `exclude` is the socket id that must not receive it. `id` names the event (default: a new
         one): a repeat with the same id is the same event. `mutation` is the id of the client's
         optimistic update that it settles. `info` asks for counts, see `Provider.publish`.
@@ -289,26 +295,25 @@ class Realtime:
         Raises `InvalidChannel`, `InvalidEvent`, `PayloadTooLarge`, `Unsupported`, and
         `ProviderError` unless `on_error="log"`.
         """
-        names = (channels,) if isinstance(channels, str) else tuple(channels)
-        event = Event(names, name, data, id=id, mutation=mutation, exclude=exclude)
+        event = self.event(channels, name, data, exclude=exclude, id=id, mutation=mutation)
         return self._publish([event], info, on_error, background)
 
     def trigger_batch(
         self,
-        events: Iterable[Event],
+        events: Iterable[Event | RealtimeEvent],
         *,
         info: Iterable[str] = (),
         on_error: OnError | None = None,
         background: bool = False,
     ) -> list[Receipt]:
         """Send many events, any number; like `trigger`. A receipt per event and channel."""
-        return self._publish(list(events), info, on_error, background)
+        return self._publish(self._made(events), info, on_error, background)
 
     def send_to_user(
         self,
         user_id: str,
-        name: str,
-        data: Any,
+        name: str | RealtimeEvent,
+        data: Any = ...,
         *,
         id: str | None = None,
         on_error: OnError | None = None,
@@ -318,10 +323,49 @@ class Realtime:
         event = self.event_for_user(user_id, name, data, id=id)
         return self._publish([event], (), on_error, background)
 
-    def event_for_user(self, user_id: str, name: str, data: Any, *, id: str | None = None) -> Event:
+    def event_for_user(
+        self, user_id: str, name: str | RealtimeEvent, data: Any = ..., *, id: str | None = None
+    ) -> Event:
         """What `send_to_user` sends. Raises `Unsupported`."""
         self._require(Capability.SEND_TO_USER, "send to a user")
-        return Event((user_channel(str(user_id)),), name, data, id=id)
+        channel = user_channel(str(user_id))
+        if _is_typed(name):
+            return self._admitted(name, name.realtime_event(to=channel, id=id))
+        return self.event(channel, name, data, id=id)
+
+    def event(
+        self,
+        channels: Channels | RealtimeEvent,
+        name: str | None = None,
+        data: Any = ...,
+        *,
+        exclude: str | None = None,
+        id: str | None = None,
+        mutation: str | None = None,
+    ) -> Event:
+        """What `trigger` sends."""
+        if _is_typed(channels):
+            if name is not None or data is not ...:
+                raise TypeError("a typed event has its name and data")
+            made = channels.realtime_event(exclude=exclude, id=id, mutation=mutation)
+            return self._admitted(channels, made)
+        if name is None or data is ...:
+            raise TypeError("an event has a name and data, or it is a typed event")
+        names = (channels,) if isinstance(channels, str) else tuple(channels)
+        return Event(names, name, data, id=id, mutation=mutation, exclude=exclude)
+
+    def _admitted(self, typed: RealtimeEvent, event: Event) -> Event:
+        if self.catalog is not None:
+            self.catalog.admit(typed, event)
+        return event
+
+    def _made(self, events: Iterable[Event | RealtimeEvent]) -> list[Event]:
+        return [event if isinstance(event, Event) else self.event(event) for event in events]
+
+    def _checked(self, events: Iterable[Event]) -> list[Event]:
+        """With ids, and as the catalogue has them."""
+        found = _with_ids(events)
+        return found if self.catalog is None else [self.catalog.checked(event) for event in found]
 
     def outbox(self, session: Session | scoped_session[Any]) -> Outbox:
         """Where events are triggered that are sent if the session's transaction commits; by a
@@ -333,9 +377,9 @@ class Realtime:
     def trigger_after_commit(
         self,
         session: Session | scoped_session[Any],
-        channels: Channels,
-        name: str,
-        data: Any,
+        channels: Channels | RealtimeEvent,
+        name: str | None = None,
+        data: Any = ...,
         *,
         exclude: str | None = None,
         id: str | None = None,
@@ -346,8 +390,7 @@ class Realtime:
         event's id. It is lost if the process ends in between."""
         from realtime_kit.outbox import trigger_after_commit
 
-        names = (channels,) if isinstance(channels, str) else tuple(channels)
-        event = Event(names, name, data, id=id, mutation=mutation, exclude=exclude)
+        event = self.event(channels, name, data, exclude=exclude, id=id, mutation=mutation)
         return trigger_after_commit(self, session, event, on_error=_checked(on_error) or "log")
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -369,7 +412,7 @@ class Realtime:
     ) -> list[Receipt]:
         policy = _checked(on_error) or self.default_on_error()
         wanted = tuple(info)
-        events = _with_ids(events)
+        events = self._checked(events)
         if background:
             return self._publish_later(events, wanted, policy)
         return self._send(events, wanted, policy) if events else []
@@ -409,10 +452,10 @@ class Realtime:
             self._record(full, frozen)
         return []
 
-    def settle(self, events: Iterable[Event]) -> list[Event]:
+    def settle(self, events: Iterable[Event | RealtimeEvent]) -> list[Event]:
         """Events that are sent later, with ids. What is wrong with one is the caller's to hear now,
         and what the caller does to the data afterwards is not part of it."""
-        found = _with_ids(events)
+        found = self._checked(self._made(events))
         for event in found:
             if self.keeps_history:
                 self.recorder.validate(self.provider, event)
@@ -616,6 +659,10 @@ def _entry(proof: AuthAnswer, name: str) -> Mapping[str, Any]:
     if name in proof.refused:
         return {"status": 403, "error": proof.refused[name]}
     return proof.channels[name]
+
+
+def _is_typed(given: object) -> TypeIs[RealtimeEvent]:
+    return hasattr(given, "realtime_event")  # its class is not imported for those who have none
 
 
 def _checked(on_error: OnError | None) -> OnError | None:

@@ -22,7 +22,7 @@ from realtime_kit.errors import (
     RateLimited,
     RealtimeError,
 )
-from realtime_kit.events import Event, decode
+from realtime_kit.events import CheckedEvent, Event, decode
 from realtime_kit.outbox.queue import Queue, Row
 from realtime_kit.outbox.writing import running
 
@@ -221,7 +221,7 @@ def _events(rows: Iterable[Row]) -> list[Event]:
     for _, alike in groupby(rows, key=lambda row: (row.id, row.name, row.data, row[5:7])):
         mine = list(alike)
         row = mine[0]
-        event = Event(
+        event = CheckedEvent(  # or else it would not be here
             (), row.name, decode(row.data), row.id, mutation=row.mutation, exclude=row.exclude
         )
         names = tuple(dict.fromkeys(row.channel for row in mine))

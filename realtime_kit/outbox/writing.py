@@ -15,6 +15,7 @@ from realtime_kit.events import Event
 from realtime_kit.outbox.table import outbox
 
 if TYPE_CHECKING:
+    from realtime_kit.catalog import RealtimeEvent
     from realtime_kit.outbox.relay import Relay
     from realtime_kit.realtime import Realtime
 
@@ -35,20 +36,21 @@ class Outbox:
 
     def trigger(
         self,
-        channels: str | Iterable[str],
-        name: str,
-        data: Any,
+        channels: str | Iterable[str] | RealtimeEvent,
+        name: str | None = None,
+        data: Any = ...,
         *,
         exclude: str | None = None,
         id: str | None = None,
         mutation: str | None = None,
     ) -> str:
         """Like `Realtime.trigger`, once the transaction has committed; the event's id."""
-        names = (channels,) if isinstance(channels, str) else tuple(channels)
-        event = Event(names, name, data, id=id, mutation=mutation, exclude=exclude)
+        event = self._realtime.event(
+            channels, name, data, exclude=exclude, id=id, mutation=mutation
+        )
         return self.trigger_batch([event])[0]
 
-    def trigger_batch(self, events: Iterable[Event]) -> list[str]:
+    def trigger_batch(self, events: Iterable[Event | RealtimeEvent]) -> list[str]:
         """Like `Realtime.trigger_batch`, once the transaction has committed; the events' ids."""
         settled = self._realtime.settle(events)
         if any(event.epoch or event.offset for event in settled):
@@ -74,7 +76,9 @@ class Outbox:
                 sa.event.listen(self._session, "after_commit", _tell)
         return [str(event.id) for event in settled]
 
-    def send_to_user(self, user_id: str, name: str, data: Any, *, id: str | None = None) -> str:
+    def send_to_user(
+        self, user_id: str, name: str | RealtimeEvent, data: Any = ..., *, id: str | None = None
+    ) -> str:
         """Like `Realtime.send_to_user`, once the transaction has committed; the event's id."""
         event = self._realtime.event_for_user(user_id, name, data, id=id)
         return self.trigger_batch([event])[0]

@@ -47,6 +47,7 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
 
+    from realtime_kit.catalog import Catalog, RealtimeEvent
     from realtime_kit.outbox import Outbox
 
 EXTENSION = "realtime"
@@ -77,9 +78,10 @@ class FlaskRealtime:
 
     Rules and handlers are declared on it, before or after `init_app`, and are those of all its
     apps; settings, provider and connections are each app's own: `app.config["REALTIME_*"]` over
-    the environment. `REALTIME_PROVIDER` may also be a `Provider` there. `user_id`, `converters`
-    and `on_error` are Realtime's; without `on_error`, or the setting of that name, a failed push
-    is logged, counted and signalled (`realtime_failed`), and raised when the app is testing.
+    the environment. `REALTIME_PROVIDER` may also be a `Provider` there. `user_id`, `converters`,
+    `catalog` and `on_error` are Realtime's; without `on_error`, or the setting of that name, a
+    failed push is logged, counted and signalled (`realtime_failed`), and raised when the app is
+    testing.
 
     With `realtime` that very one is used in every app, with its own settings and `on_error`.
     `end_on_logout`: Flask-Login's `user_logged_out` ends that user's connections.
@@ -93,15 +95,16 @@ class FlaskRealtime:
         user_id: UserId | None = None,
         converters: Converters | None = None,
         on_error: OnError | None = None,
+        catalog: Catalog | None = None,
         end_on_logout: bool = True,
     ) -> None:
-        if realtime is not None and (user_id or converters or on_error):
+        if realtime is not None and (user_id or converters or on_error or catalog):
             raise ConfigurationError(
-                "user_id, converters and on_error belong to the Realtime that is given"
+                "user_id, converters, catalog and on_error belong to the Realtime that is given"
             )
         self._given = realtime
         self._declared = realtime or Realtime(
-            user_id=user_id, converters=converters, on_error=on_error
+            user_id=user_id, converters=converters, on_error=on_error, catalog=catalog
         )
         self._end_on_logout = end_on_logout
         self._load_user: Callable[[], Any] = _login_user
@@ -159,9 +162,9 @@ class FlaskRealtime:
 
     def trigger(
         self,
-        channels: Channels,
-        name: str,
-        data: Any,
+        channels: Channels | RealtimeEvent,
+        name: str | None = None,
+        data: Any = ...,
         *,
         to_others: bool = False,
         exclude: str | None = None,
@@ -188,7 +191,7 @@ class FlaskRealtime:
 
     def trigger_batch(
         self,
-        events: Iterable[Event],
+        events: Iterable[Event | RealtimeEvent],
         *,
         info: Iterable[str] = (),
         on_error: OnError | None = None,
@@ -202,8 +205,8 @@ class FlaskRealtime:
     def send_to_user(
         self,
         user_id: str,
-        name: str,
-        data: Any,
+        name: str | RealtimeEvent,
+        data: Any = ...,
         *,
         id: str | None = None,
         on_error: OnError | None = None,
@@ -221,9 +224,9 @@ class FlaskRealtime:
     def trigger_after_commit(
         self,
         session: Session | scoped_session[Any],
-        channels: Channels,
-        name: str,
-        data: Any,
+        channels: Channels | RealtimeEvent,
+        name: str | None = None,
+        data: Any = ...,
         *,
         exclude: str | None = None,
         id: str | None = None,
@@ -319,6 +322,7 @@ class _AppRealtime(Realtime):
             settings=RealtimeSettings.from_mapping(config),
             user_id=declared.user_id,
             on_error=declared._on_error,
+            catalog=declared.catalog,
         )
         self.rules = declared.rules
         self._sources = declared.sources
