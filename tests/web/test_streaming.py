@@ -187,7 +187,7 @@ def test_a_log_in_memory_is_refused_with_two_workers(wsgi):
 
 def test_a_log_in_a_database_is_good_for_two_workers(wsgi, tmp_path):
     url = {"REALTIME_HISTORY__URL": f"sqlite:///{tmp_path}/log.db"}
-    threads = ("--worker-class", "gthread", "--threads", "4", "--workers", "2")
+    threads = ("--worker-class", "gthread", "--threads", "8", "--workers", "2")
     site = Site(wsgi("gunicorn", "streaming_app:app", *threads, **APP, **url).url)
     streams = [site.stream("channel=news") for _ in range(4)]
     for stream in streams:
