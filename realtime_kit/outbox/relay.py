@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LEASE = 60.0
 LONGEST_PAUSE = 5.0  # seconds, while nothing can be sent
+ENOUGH_FAILURES = 20  # in a row
 # What the account may not do is not the event's fault, and may be put right.
 OF_THE_ACCOUNT = frozenset({401, 402, 403})
 
@@ -43,6 +44,11 @@ class Tally(NamedTuple):
     sent: int = 0
     put_off: int = 0
     dead: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether something was tried, and nothing came of it."""
+        return self.put_off > 0 and not self.sent and not self.dead
 
     def __add__(self, other: object) -> Tally:
         if not isinstance(other, Tally):
@@ -104,22 +110,25 @@ class Relay:
                 continue
             if on_round is not None and done != Tally():
                 on_round(done)
-            failed = done.put_off > 0 and not done.sent
-            failures = failures + 1 if failed else 0
-            if failed:
+            failures = failures + 1 if done.failed else 0
+            if done.failed:
                 self._pause(failures)
             elif done == Tally():
                 self._news.wait(self._interval)
 
     def drain(self, seconds: float | None = None) -> Tally:
-        """Send what is due, until nothing is, `stop` is called, or so much time is over."""
+        """Send what is due, until nothing is, `stop` is called, so much time is over, or again and
+        again nothing could be sent."""
         end = None if seconds is None else time.monotonic() + seconds
-        total = Tally()
+        total, failures = Tally(), 0
         while not self._stopping.is_set() and (end is None or time.monotonic() < end):
             done = self.send()
             total += done
-            if done == Tally():
+            failures = failures + 1 if done.failed else 0
+            if done == Tally() or failures == ENOUGH_FAILURES:
                 break
+            if failures:
+                self._pause(failures)
         return total
 
     def stop(self) -> None:

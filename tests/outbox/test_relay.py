@@ -458,6 +458,17 @@ class TestRunning:
         assert provider.names == ["1"]
         assert make_relay().drain() == Tally(sent=1)
 
+    def test_not_for_ever_where_nothing_can_be_sent(
+        self, make_relay, trigger, provider, clock, monkeypatch
+    ):
+        monkeypatch.setattr("realtime_kit.outbox.relay.LONGEST_PAUSE", 0)
+        provider.fails = lambda event: DOWN
+        trigger(*(f"c{n} {n}" for n in range(30)))
+        assert make_relay(batch=1).drain() == Tally(put_off=20)
+        provider.fails = lambda event: None
+        clock.now += 1
+        assert make_relay().drain() == Tally(sent=30)
+
     def test_a_bounded_time(self, relay, trigger):
         trigger("a 1")
         assert relay.drain(seconds=0) == Tally()
