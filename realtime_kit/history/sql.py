@@ -65,6 +65,24 @@ _ENTRY = (
     events.c.mutation,
     events.c.exclude,
 )
+# Made once: to build a statement takes as long as to execute it.
+_TAKE_NUMBERS = (
+    sa.update(channels)
+    .where(channels.c.channel == sa.bindparam("named"))
+    .values(last=channels.c.last + sa.bindparam("count"), forget_at=sa.bindparam("forget"))
+    .returning(channels.c.epoch, channels.c.last, channels.c.dropped)
+)
+_INSERT = sa.insert(events)
+_READ = (
+    sa.select(*_ENTRY)
+    .where(
+        events.c.channel == sa.bindparam("named"),
+        events.c.epoch == sa.bindparam("epoch"),
+        events.c.offset > sa.bindparam("after"),
+        events.c.offset <= sa.bindparam("until"),
+    )
+    .order_by(events.c.offset)
+)
 _MEMORY_MS = MEMORY // timedelta(milliseconds=1)
 _TRIES = 5
 _SWEEP_EVERY = 1_000  # appends
@@ -135,7 +153,7 @@ class SqlLog(EventLog):
             numbered = {draft.id: last + place for place, draft in enumerate(fresh, 1)}
             if fresh:
                 connection.execute(
-                    sa.insert(events),
+                    _INSERT,
                     [
                         {
                             "channel": channel,
@@ -184,20 +202,11 @@ class SqlLog(EventLog):
         }
 
     def entries(self, channel: str, epoch: str, after: int, until: int) -> list[Entry]:
-        query = (
-            sa.select(*_ENTRY)
-            .where(
-                events.c.channel == channel,
-                events.c.epoch == epoch,
-                events.c.offset > after,
-                events.c.offset <= until,
-            )
-            .order_by(events.c.offset)
-        )
+        wanted = {"named": channel, "epoch": epoch, "after": after, "until": until}
 
         def read() -> list[Entry]:
             with self.engine.connect() as connection:
-                return [Entry(*row) for row in connection.execute(query)]
+                return [Entry(*row) for row in connection.execute(_READ, wanted)]
 
         return self._guarded(read)
 
@@ -255,12 +264,8 @@ def _locked(
     """Take `count` numbers of the channel, whose row is locked from here on: its epoch, its last
     number, and up to where it has been dropped."""
     forget_at = now_ms + max(_MEMORY_MS, history.keep // timedelta(milliseconds=1))
-    found = connection.execute(
-        sa.update(channels)
-        .where(channels.c.channel == channel)
-        .values(last=channels.c.last + count, forget_at=forget_at)
-        .returning(channels.c.epoch, channels.c.last, channels.c.dropped)
-    ).one_or_none()
+    taken = {"named": channel, "count": count, "forget": forget_at}
+    found = connection.execute(_TAKE_NUMBERS, taken).one_or_none()
     if found is not None:
         return found.epoch, found.last, found.dropped
     epoch = os.urandom(9).hex()
