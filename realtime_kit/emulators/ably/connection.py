@@ -247,8 +247,10 @@ class Connection:
             return
         app, timers, limits = self.app, self.app.timers, self.app.limits
         self._timers["expire"] = timers.at(expires, self._expire)
-        if expires - app.now() > limits.token_warning_least:
-            warn_at = max(expires - limits.token_warning, app.now())
+        now, left = app.now(), expires - app.now()
+        if left > limits.token_warning_least:
+            # Not at once for a short one, lest its successor be asked for at once, and so on.
+            warn_at = max(expires - limits.token_warning, now + left // 4)
             self._timers["warn"] = timers.at(warn_at, self.prompt)
 
     def prompt(self) -> None:

@@ -210,6 +210,17 @@ def test_rtn22_a_client_is_asked_for_a_new_token_and_sent_away_when_it_expires(r
     assert again.id == client.id
 
 
+def test_rtn22_a_short_token_is_not_asked_for_anew_as_soon_as_it_is_there(rig):
+    client = rig.connect(access_token=_token(rig, ttl=20_000))
+    for _ in range(3):
+        rig.pass_time(4_999)
+        assert client.got(Action.AUTH) == []
+        rig.pass_time(1)
+        assert client.got(Action.AUTH) == [{"action": 17}]
+        client.say(Action.AUTH, auth={"accessToken": _token(rig, ttl=20_000)})
+        client.frames.clear()
+
+
 def test_rtn22_there_is_no_time_to_ask_when_little_is_left(rig):
     client = rig.connect(access_token=_token(rig, ttl=5_000))
     rig.pass_time(5_000)
