@@ -67,6 +67,8 @@ class Webhooks:
                 self._later(event, key, CLAIM_SECONDS)  # who is about to tell the join may live
                 return
             if not self._decide(event, told, row, mark):
+                if "telling" in row:  # who was about to tell the join died
+                    self._join(_opposite(event), key)
                 return
             row = {**row, "gone": mark}
         if row is not None and row["gone"] == mark:
@@ -80,16 +82,18 @@ class Webhooks:
     def _join(self, event: Event, key: str) -> None:
         told, mark = self._registry.names.told(key), self._registry.mark()
         mine = self._table.settle(lambda: self._enter(told, mark))
-        if mine is not None:
+        if mine:
             self._notify(event)
             given = {"mark": mine}
             self._write(Change("Update", told, "mark = :mark", "REMOVE telling", given=given))
+        elif mine is not None:
+            self._later(_opposite(event), key, CLAIM_SECONDS)
         if not self._is_there(event):
             self._later(_opposite(event), key, notices.LEAVE_DELAY)
 
     def _enter(self, told: Key, mark: str) -> str | None:
-        """Write down that a join is about to be told; the row's mark then, or None if it was told
-        or will be by who tells that it was gone."""
+        """Write down that a join is about to be told; the row's mark then, "" if another is about
+        to and may die, None if it was told or will be by who tells that it was gone."""
         row, now = self._table.get(told), rows.micros(self._registry.clock())
         if row is None:
             values: Row = {"mark": mark, "telling": now}
@@ -105,8 +109,10 @@ class Webhooks:
             given["due"] = row["due"]
             back = "mark = :before AND due = :due"
             self._table.write(Change("Update", told, back, "REMOVE due, expires", given=given))
-        if not 0 < number(row, "telling") < now - rows.micros(CLAIM_SECONDS):
+        if "telling" not in row:
             return None
+        if number(row, "telling") > now - rows.micros(CLAIM_SECONDS):
+            return ""
         given = {"before": before, "mark": mark, "now": now}  # who was about to tell it died
         update = "SET mark = :mark, telling = :now"
         self._table.write(Change("Update", told, "mark = :before", update, given=given))

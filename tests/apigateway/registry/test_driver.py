@@ -11,6 +11,7 @@ from realtime_kit.hosting.apigateway import rows
 from realtime_kit.hosting.apigateway.delivery import Call, Delivery
 from realtime_kit.hosting.apigateway.driver import GONE_PER_MESSAGE
 from realtime_kit.hosting.apigateway.rows import Names
+from realtime_kit.hosting.apigateway.table import Change
 from realtime_kit.hosting.apigateway.webhooks import Webhooks
 from realtime_kit.protocol import effects, notices
 
@@ -446,6 +447,35 @@ def test_who_comes_while_a_leave_is_told(world, queued):
         "member_removed",
         "member_added",
     ]
+
+
+def about_to_tell(world, key):
+    """Somebody has written down that a join is about to be told; and died, or not."""
+    values = {"mark": "another", "telling": rows.micros(world.clock())}
+    world.table.write(Change("Put", Names.of("1").told(key), values=values))
+
+
+def test_a_join_whose_teller_died_is_told_by_who_comes(world):
+    about_to_tell(world, "channel:a")
+    world.connect().subscribe("a")
+    assert names(world) == []  # it may live
+    world.clock.advance(31)
+    assert names(world) == ["channel_occupied"]
+    world.clock.advance(60)
+    assert names(world) == []
+
+
+def test_a_join_whose_teller_died_is_told_before_its_leave(world):
+    client = world.connect()
+    client.subscribe("a")
+    names(world)
+    about_to_tell(world, "channel:a")
+    client.go()
+    world.clock.advance(4)
+    assert names(world) == []
+    world.clock.advance(31)
+    assert names(world) == ["channel_occupied", "channel_vacated"]
+    assert world.rows() == {}
 
 
 def test_what_is_said_often_is_told_once_in_a_window(world):
