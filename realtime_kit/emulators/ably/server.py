@@ -230,9 +230,12 @@ class AblyEmulator:
         websocket = web.WebSocketResponse(
             timeout=CLOSE_SECONDS, max_msg_size=_MAX_BODY, compress=False
         )
-        await websocket.prepare(request)
+        try:
+            await websocket.prepare(request)
+        except ConnectionResetError:
+            return web.Response()  # to nobody: the client was gone before it began
         transport = request.transport
-        if transport is not None:  # the client is still there
+        if transport is not None:
             client = ClientSocket(
                 self.world, websocket, transport, params, self.faults, self._write
             )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
+import struct
 import subprocess
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -217,6 +219,19 @@ def test_a_connection_can_be_cut_off(emulator):
     assert talk(emulator, scenario) is None
     with pytest.raises(KeyError):
         emulator.drop("nobody")
+
+
+def test_who_is_gone_before_the_handshake_is_no_error(emulator, caplog):
+    asked = (
+        f"GET /?key={KEY} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: YWFhYWFhYWFhYWFhYWFhYQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    for _ in range(20):
+        with socket.create_connection((emulator.host, emulator.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(asked.encode())
+    assert rest(emulator, "/time")  # they were seen before
+    assert caplog.records == []
 
 
 def test_clients_are_sent_away_when_it_stops():
