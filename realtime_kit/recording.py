@@ -99,10 +99,11 @@ class Recorder:
     def pages(self, places: Mapping[str, Position | None], *, limit: int = PAGE) -> dict[str, Page]:
         """`read` for many channels: one question for where they are, and one for each that has
         something new."""
-        now = self.now_ms()
-        heads = self.log.heads({name: self._require(name) for name in places}, now)
+        now, log = self.now_ms(), self.log
+        histories = {name: self._require(name) for name in places}
+        heads = log.heads(histories, now)
         return {
-            name: self.log.page(name, after, heads.get(name), now, limit=limit)
+            name: log.page(name, after, heads.get(name), histories[name], now, limit=limit)
             for name, after in places.items()
         }
 

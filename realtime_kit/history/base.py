@@ -130,8 +130,8 @@ class Entry(NamedTuple):
 
 
 class Head(NamedTuple):
-    """Where a channel's log is: its last offset, and the lowest one that is retained
-    (`last + 1`: none is)."""
+    """Where a channel's log is: its last offset, and the lowest one that may be retained
+    (`last + 1`: none is). Whether that is too old, its time says."""
 
     epoch: str
     last: int
@@ -200,13 +200,14 @@ class EventLog(ABC):
     ) -> Page:
         """What came after a position; None: nothing but the newest position."""
         head = self.heads({channel: history}, now_ms).get(channel)
-        return self.page(channel, after, head, now_ms, limit=limit)
+        return self.page(channel, after, head, history, now_ms, limit=limit)
 
     def page(
         self,
         channel: str,
         after: Position | None,
         head: Head | None,
+        history: History,
         now_ms: int,
         *,
         limit: int = PAGE,
@@ -226,6 +227,8 @@ class EventLog(ABC):
         found = tuple(self.entries(channel, head.epoch, start, until))
         if [entry.offset for entry in found] != list(range(start + 1, until + 1)):
             return Page(newest, recovered=False)  # dropped since the head was read
+        if found[0].time <= history.cutoff(now_ms):
+            return Page(newest, recovered=False)
         return Page(Position(head.epoch, until), found, more=until < head.last)
 
     def close(self) -> None:  # noqa: B027 - a log in memory holds nothing

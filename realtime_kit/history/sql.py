@@ -73,6 +73,9 @@ _TAKE_NUMBERS = (
     .returning(channels.c.epoch, channels.c.last, channels.c.dropped)
 )
 _INSERT = sa.insert(events)
+_HEADS = sa.select(channels.c.channel, channels.c.epoch, channels.c.last, channels.c.dropped).where(
+    channels.c.channel.in_(sa.bindparam("names", expanding=True))
+)
 _READ = (
     sa.select(*_ENTRY)
     .where(
@@ -172,33 +175,14 @@ class SqlLog(EventLog):
             return {**known, **numbered}, epoch
 
     def heads(self, wanted: Mapping[str, History], now_ms: int) -> dict[str, Head]:
-        return self._guarded(lambda: self._heads(wanted, now_ms)) if wanted else {}
+        return self._guarded(lambda: self._heads(wanted)) if wanted else {}
 
-    def _heads(self, wanted: Mapping[str, History], now_ms: int) -> dict[str, Head]:
-        # Of each channel the newest event that is too old.
-        too_old = sa.or_(
-            *(
-                sa.and_(events.c.channel == name, events.c.time <= history.cutoff(now_ms))
-                for name, history in wanted.items()
-            )
-        )
-        aged = (
-            sa.select(events.c.channel, sa.func.max(events.c.offset).label("aged"))
-            .where(too_old)
-            .group_by(events.c.channel)
-            .subquery()
-        )
-        head = (channels.c.channel, channels.c.epoch, channels.c.last, channels.c.dropped)
-        query = (
-            sa.select(*head, aged.c.aged)
-            .outerjoin(aged, aged.c.channel == channels.c.channel)
-            .where(channels.c.channel.in_(list(wanted)))
-        )
+    def _heads(self, wanted: Mapping[str, History]) -> dict[str, Head]:
         with self.engine.connect() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(_HEADS, {"names": list(wanted)}).all()
         return {
-            name: Head(epoch, last, max(dropped, last - wanted[name].last, old or 0) + 1)
-            for name, epoch, last, dropped, old in rows
+            name: Head(epoch, last, max(dropped, last - wanted[name].last) + 1)
+            for name, epoch, last, dropped in rows
         }
 
     def entries(self, channel: str, epoch: str, after: int, until: int) -> list[Entry]:
