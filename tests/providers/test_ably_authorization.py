@@ -245,6 +245,17 @@ class TestTokenRequest:
         request = ask(provider, *grants, form="token_request").token
         assert len(json.loads(request["capability"])) == 202
 
+    def test_who_one_is_everywhere_is_said_once(self, provider):
+        info = {"name": "Ada Lovelace"}
+        same = [Grant(Member("7", info), channel=f"presence-room-{n}") for n in range(40)]
+        grants = [*same, Grant(Member("7", {"vip": True}), channel="presence-box")]
+        claims = claims_of(ask(provider, *grants).token)
+        told = {name: json.loads(text) for name, text in claims.items() if "channel" in name}
+        assert told == {
+            "ably.channel.*": {"user_id": "7", "user_info": info},
+            "ably.channel.presence:box": {"user_id": "7", "user_info": {"vip": True}},
+        }
+
     def test_a_page_of_channels_fits(self, provider):
         ask(provider, *[Grant(channel=f"private-orders-{number}") for number in range(100)])
 
