@@ -130,7 +130,8 @@ def _rows(emulator: AblyEmulator, certificate: Path | None) -> list[tuple[str, s
         shown = key if key == DEFAULT_KEY else f"{key.partition(':')[0]}:…"
         arguments = options_for("ably-python", emulator.url, key=shown)
         python = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-        rows.append(("ably-js", json.dumps(options_for("ably-js", emulator.url, key=shown))))
+        javascript = json.dumps(options_for("ably-js", emulator.url, key=shown), ensure_ascii=False)
+        rows.append(("ably-js", javascript))
         rows.append(("Python", f"AblyRest({python})"))
     if emulator.script_url is not None:
         rows.append(("For pages", emulator.script_url))

@@ -75,6 +75,8 @@ class AblyEmulator:
             parsed = [key if isinstance(key, Key) else Key.parse(key) for key in keys]
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
+        if len({key.name for key in parsed}) < len(parsed):
+            raise ConfigurationError("two keys have the same APPID.KEYID")
         self.keys = tuple(key.text for key in parsed)
         if DEFAULT_KEY in self.keys and not is_loopback(host):
             raise ConfigurationError(

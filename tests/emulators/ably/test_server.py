@@ -289,7 +289,10 @@ def test_it_speaks_tls(tmp_path):
             assert answer.status == 200
 
 
-@pytest.mark.parametrize("options", [{"keys": ("nokey",)}, {"host": "0.0.0.0"}])  # noqa: S104
+@pytest.mark.parametrize(
+    "options",
+    [{"keys": ("nokey",)}, {"keys": (KEY, f"{KEY}2")}, {"host": "0.0.0.0"}],  # noqa: S104
+)
 def test_it_says_what_is_wrong_with_its_configuration(options):
     with pytest.raises(ConfigurationError):
         AblyEmulator(**options)
