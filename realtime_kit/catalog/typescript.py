@@ -64,7 +64,7 @@ class _Types:
     def declarations(self) -> Iterator[str]:
         for key, schema in self._definitions.items():
             name, comment = self._names[key], _comment(schema)
-            if schema.get("type") == "object" and "properties" in schema and not _index(schema):
+            if schema.get("type") == "object" and "properties" in schema and _index(schema) is None:
                 yield f"{comment}export interface {name} {self._members(schema)}\n"
             else:
                 yield f"{comment}export type {name} = {self.of(schema)};\n"
@@ -95,7 +95,7 @@ class _Types:
         first = schema.get("prefixItems")
         rest = schema.get("items", {})
         if first is None:
-            return "never[]" if rest is False else f"{_grouped(self.of(rest))}[]"
+            return "[]" if schema.get("maxItems") == 0 else f"{_grouped(self.of(rest))}[]"
         members = list(map(self.of, first))
         if rest is not False and schema.get("maxItems") != len(first):
             members.append(f"...{_grouped(self.of(rest))}[]")

@@ -25,6 +25,7 @@ from realtime_kit.cli.listen import listen
 from realtime_kit.cli.relay import relay
 from realtime_kit.cli.serve import serve
 from realtime_kit.cli.trigger import trigger
+from realtime_kit.cli.types import types
 from realtime_kit.cli.verify import verify
 from realtime_kit.errors import InvalidChannel, InvalidEvent, RealtimeError
 
@@ -110,6 +111,7 @@ for command in (
     relay,
     serve,
     trigger,
+    types,
     verify,
 ):
     main.add_command(command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -91,31 +90,10 @@ def relay(
 
 
 def _load(app: str | None) -> Realtime:
+    from realtime_kit.cli._application import realtime_of
     from realtime_kit.realtime import Realtime
 
-    if app is None:
-        return Realtime()
-    sys.path.insert(0, os.getcwd())
-    if (found := _attribute(app)) is not None and isinstance(found, Realtime):
-        return found
-    from flask.cli import ScriptInfo, load_dotenv
-
-    load_dotenv()
-    made = ScriptInfo(app_import_path=app).load_app().extensions.get("realtime")
-    if not isinstance(made, Realtime):
-        raise click.UsageError(f"{app} is an app without FlaskRealtime")
-    return made
-
-
-def _attribute(app: str) -> object:
-    """What `module:name` names; None for what else leads to an app."""
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    module, _, name = app.partition(":")
-    if not name.isidentifier() or find_spec(module) is None:
-        return None
-    return getattr(import_module(module), name, None)
+    return Realtime() if app is None else realtime_of(app)
 
 
 def _queue(realtime: Realtime, database: str | None) -> Queue:

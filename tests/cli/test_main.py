@@ -13,7 +13,7 @@ from realtime_kit import __version__
 from realtime_kit.cli import main
 from realtime_kit.settings import names
 
-COMMANDS = ["channels", "demo", "dev", "listen", "serve", "trigger"]
+COMMANDS = ["channels", "demo", "dev", "listen", "serve", "trigger", "types"]
 
 
 def test_version(run):
