@@ -46,11 +46,12 @@ demo: .venv/.demo  ## the demo at http://127.0.0.1:8000 (PORT and REALTIME_PORT 
 test: setup  ## the whole test suite
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: setup  ## lint, format, types, layers
+check: setup  ## lint, format, types, layers, the client's size
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q --no-header tests/client/test_client.py -k budget
 
 format: .venv/.dev  ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
