@@ -267,12 +267,7 @@ def test_typescript_takes_it_and_the_client_uses_it(shop, checkout, tmp_path):
     (tmp_path / "events.ts").write_text(typescript(Catalog(*shop.kinds, Everything)))
     client = checkout / "realtime_kit" / "client"
     (tmp_path / "usage.ts").write_text(USAGE.replace("CLIENT", str(client)))
-    options = json.loads((checkout / "tests/client/types/tsconfig.json").read_text())
-    config = {"compilerOptions": options["compilerOptions"], "include": ["**/*.ts"]}
-    (tmp_path / "tsconfig.json").write_text(json.dumps(config))
-    tsc = ["node", "node_modules/typescript/bin/tsc", "-p", str(tmp_path)]
-    done = subprocess.run(tsc, cwd=checkout, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stdout
+    assert compiled(tmp_path, checkout) == ""
 
 
 # --- AsyncAPI -------------------------------------------------------------------------------
@@ -329,3 +324,31 @@ def test_tuples_are_those_of_draft_7():
     pair = schemas["Everything"]["properties"]["pair"]
     assert pair["items"] == [{"type": "integer"}, {"type": "string"}]
     assert "prefixItems" not in json.dumps(schemas)
+
+
+# --- the manual -----------------------------------------------------------------------------
+
+
+@pytest.mark.node
+def test_the_manual_shows_what_is_written_and_how_it_is_used(checkout, tmp_path):
+    page = (checkout / "docs" / "typed-events.md").read_text()
+    python = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    written, usage = re.findall(r"^```ts\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    namespace: dict[str, Any] = {"__name__": "manual"}
+    exec(python[1], namespace)  # noqa: S102 - the page's own example
+    assert written == typescript(namespace["catalog"])
+    client = str(checkout / "realtime_kit" / "client" / "realtime.js")
+    (tmp_path / "events.ts").write_text(written)
+    (tmp_path / "usage.ts").write_text(usage.replace("/realtime/client/realtime.js", client))
+    assert compiled(tmp_path, checkout) == ""
+
+
+def compiled(folder, checkout) -> str:
+    """What tsc has to say of the files there, with the options of the client's own types."""
+    options = json.loads((checkout / "tests/client/types/tsconfig.json").read_text())
+    config = {"compilerOptions": options["compilerOptions"], "include": ["**/*.ts"]}
+    (folder / "tsconfig.json").write_text(json.dumps(config))
+    tsc = ["node", "node_modules/typescript/bin/tsc", "-p", str(folder)]
+    done = subprocess.run(tsc, cwd=checkout, capture_output=True, text=True, timeout=100)
+    assert bool(done.stdout) == bool(done.returncode)
+    return done.stdout
