@@ -47,11 +47,15 @@ class RealtimeEvent(BaseModel):
         cls, *, name: str | None = None, channel: str | Iterable[str] | None = None, **config: Any
     ) -> None:
         super().__pydantic_init_subclass__(**config)
+        if cls.__pydantic_generic_metadata__["origin"] is not None:
+            return  # Sent[int] is what Sent is
         cls.realtime_name = _WORDS.sub("_", cls.__name__).lower() if name is None else name
         check_name(cls.realtime_name, Limits())
         if channel is not None:
             texts = (channel,) if isinstance(channel, str) else tuple(channel)
             cls.realtime_patterns = tuple(Pattern(text) for text in texts)
+        if taken := [field for field in cls.model_fields if field.startswith("realtime_")]:
+            raise ConfigurationError(f"{cls.__name__}.{taken[0]}: such names are the kit's")
         if cls.realtime_channels is RealtimeEvent.realtime_channels:
             _check_variables(cls)
 

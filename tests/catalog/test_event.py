@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from enum import Enum
 from types import ModuleType
+from typing import Generic, TypeVar
 from uuid import UUID
 
 import pytest
@@ -63,6 +64,21 @@ def test_a_base_gives_its_channel_to_the_classes_of_it():
 
     assert Paid(order_id=1, amount=2).realtime_names() == ("private-orders-1",)
     assert Paid.realtime_name == "paid"
+
+
+def test_a_generic_class_is_one_event():
+    Item = TypeVar("Item")
+
+    class Listed(RealtimeEvent, Generic[Item], channel="news"):
+        items: list[Item]
+
+    event = Listed[int](items=[1]).realtime_event()
+    assert (event.channels, event.name, event.data) == (("news",), "listed", {"items": [1]})
+
+
+def test_names_of_the_kit_are_no_fields():
+    with pytest.raises(ConfigurationError, match=r"Bad\.realtime_name"):
+        type("Bad", (RealtimeEvent,), {"__annotations__": {"realtime_name": str}}, channel="news")
 
 
 def test_computed_channels_are_held_to_the_patterns():
