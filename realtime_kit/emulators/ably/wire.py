@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from enum import IntEnum, IntFlag
+from math import isinf
 from typing import Any
 
 import msgpack
@@ -117,9 +118,10 @@ def to_json(value: object) -> str:
 
 
 def from_json(text: str | bytes) -> Any:
-    """Raises `ValueError`, also for what could not be written again: half characters, NaN."""
+    """Raises `ValueError`, also for what could not be written again: half characters, NaN, and
+    numbers without end."""
     text = text if isinstance(text, str) else text.decode()
-    value = json.loads(text, parse_constant=_no_number)
+    value = json.loads(text, parse_constant=_no_number, parse_int=_integer, parse_float=_float)
     if "\\u" in text:  # only an escape can be half a character
         to_json(value).encode()
     return value
@@ -142,6 +144,19 @@ def _with_text_keys(found: dict[Any, Any]) -> dict[str, Any]:
     if not all(type(key) is str for key in found):
         raise ValueError("keys must be text")
     return found
+
+
+def _integer(text: str) -> int | float:
+    """What has more than the 64 bits of msgpack is a float, as it is in JavaScript."""
+    whole = int(text)
+    return whole if -(2**63) <= whole < 2**64 else _float(text)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError("a number without end is no JSON")
+    return number
 
 
 def _no_number(name: str) -> None:

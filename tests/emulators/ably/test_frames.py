@@ -21,6 +21,8 @@ from realtime_kit.emulators.ably.wire import Action, Frame, decode, pack, to_jso
     [
         '{"action":15,"channel":"\\ud800"}',
         '{"action":15,"count":NaN}',
+        '{"action":15,"extras":{"n":1e999}}',
+        f'{{"action":15,"extras":{{"n":{"9" * 400}}}}}',
         '{"action":true}',
         msgpack.packb({"action": 15, b"key": 1}),
         msgpack.packb({"action": 15, "extras": {1: 2}}),
@@ -32,6 +34,11 @@ def test_what_could_not_be_passed_on_is_not_let_in(frame):
     with pytest.raises(AblyError) as refused:
         decode(frame)
     assert refused.value.code == 40000
+
+
+def test_a_number_that_is_too_long_is_one_of_javascript():
+    (number,) = decode('{"action":15,"extras":[123456789012345678901]}')["extras"]
+    assert msgpack.unpackb(pack(number)) == 1.2345678901234568e20
 
 
 def test_frames_are_written_once_for_each_format():
