@@ -630,14 +630,15 @@ class Realtime:
         """
         base = self.settings.web.prefix if prefix is None else prefix
         client = dict(self.provider.client_config())
+        has_events = self.keeps_history or bool(self.sources)
         config = {
             "provider": self.provider.name,
-            "transports": list(client.pop("transports")),
+            "transports": [*client.pop("transports"), *(("sse", "poll") if has_events else ())],
             "prefix": base,
             "auth": f"{base}/auth",
             "userAuth": f"{base}/user-auth" if self.rules.has_sign_in else None,
             "trigger": f"{base}/trigger" if self.rules.has_trigger_rules else None,
-            "events": f"{base}/events" if self.keeps_history or self.sources else None,
+            "events": f"{base}/events" if has_events else None,
             "client": client,
         }
         if gives_away(config, self.settings):

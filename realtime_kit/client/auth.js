@@ -4,30 +4,31 @@ import { RealtimeError } from "./events.js";
 const TIMEOUT_MS = 15_000;
 const CHANNELS_PER_REQUEST = 100;
 
-/** Makes `request(path, {json | form, signal})`: POST, or GET without a body, resolving to JSON. */
+/** Makes the `request` of transport.d.ts. */
 export function requester({ base, headers, credentials, fetch }) {
-  async function send(path, { json, form }, signal, refresh) {
+  async function send(path, { json, form, more }, signal, refresh) {
     const all = new Headers(await headers({ refresh }));
     all.set("Accept", "application/json");
+    for (const name in more) all.set(name, more[name]);
     if (json) all.set("Content-Type", "application/json");
     const body = json ? JSON.stringify(json) : form && new URLSearchParams(form);
     const method = body ? "POST" : "GET";
-    const redirect = "manual"; // one to a login page would end as a puzzling parse error
+    const redirect = "manual"; // to a login page, say: no parse error
     const init = { method, headers: all, body, credentials, redirect, signal };
     return fetch(new URL(path, base).href, init);
   }
 
   return async function request(path, options) {
+    const { timeout = TIMEOUT_MS, read = answer } = options;
     const abort = new AbortController();
     const stop = () => abort.abort();
-    const timer = setTimeout(stop, TIMEOUT_MS);
+    const timer = setTimeout(stop, timeout);
     options.signal.addEventListener("abort", stop);
     try {
       options.signal.throwIfAborted();
       let response = await send(path, options, abort.signal, false);
       if (response.status === 401) response = await send(path, options, abort.signal, true);
-      if (response.status === 200) return await response.json();
-      throw refusal(path, response, { retryAfter: response.headers.get("Retry-After") * 1000 });
+      return await read(response, path);
     } catch (cause) {
       if (cause instanceof RealtimeError) throw cause;
       const transient = !(cause instanceof SyntaxError);
@@ -41,6 +42,12 @@ export function requester({ base, headers, credentials, fetch }) {
   };
 }
 
+/** The JSON of a 200; everything else is thrown. */
+export function answer(response, path) {
+  if (response.status === 200) return response.json();
+  throw refusal(path, response, { retryAfter: response.headers.get("Retry-After") * 1000 });
+}
+
 export function refusal(what, { status, explain, error }, details) {
   const transient = status >= 500 || status === 408 || status === 429;
   let code = transient ? "request_failed" : "bad_answer";
@@ -50,7 +57,7 @@ export function refusal(what, { status, explain, error }, details) {
   return new RealtimeError(code, `${what}: ${why}`, { status, transient, ...details });
 }
 
-/** Runs `task` until it answers; what fails for the moment is reported and tried again. */
+/** Runs `task` until it answers, or fails for good. */
 export async function persist(task, { signal, report }) {
   for (let attempt = 0; ; attempt += 1) {
     try {

@@ -6,7 +6,8 @@ export const isEncrypted = (name) => name.startsWith("private-encrypted-");
 export class Channel extends Stream {
   state = "subscribing";
   error = null; // why it is denied or unsubscribed
-  #hub; // what it needs of its client: publish, leave, report, decrypt
+  isBehind = false; // its position is not known yet
+  #hub; // publish, leave, report, decrypt
   #errors = new Emitter();
   #waiting = [];
   #secret; // null: what arrives is opened already
@@ -33,10 +34,14 @@ export class Channel extends Stream {
     return this.#errors.on("error", handler);
   }
 
+  onGap(handler) {
+    return this.#errors.on("gap", handler);
+  }
+
   ready() {
     return new Promise((resolve, reject) => {
       this.#waiting.push(() => (this.error ? reject(this.error) : resolve(this)));
-      if (this.state !== "subscribing") this.#settle();
+      this.settle();
     });
   }
 
@@ -51,7 +56,7 @@ export class Channel extends Stream {
   become(state, error = null) {
     this.state = state;
     this.error = state === "unsubscribed" ? this.#error(state, state) : error;
-    if (state !== "subscribing") this.#settle();
+    this.settle();
     if (error) this.#fail(error);
   }
 
@@ -71,8 +76,17 @@ export class Channel extends Stream {
     if (event === "pusher:subscription_succeeded") this.succeeded(data);
     const isSealed = isEncrypted(this.name) && this.#secret !== null && !event.startsWith("pusher:");
     if (!isSealed) return super.deliver(event, data, meta);
-    // One after the other: a slow decryption must not let a later event overtake.
+    // A later event must not overtake.
     this.#order = this.#order.then(() => this.#decrypt(event, data, meta));
+  }
+
+  settle() {
+    if (this.state === "subscribing" || (this.state === "subscribed" && this.isBehind)) return;
+    for (const settle of this.#waiting.splice(0)) settle();
+  }
+
+  tellGap(detail) {
+    return this.#errors.emit("gap", detail);
   }
 
   async #decrypt(event, { nonce, ciphertext }, meta) {
@@ -83,10 +97,6 @@ export class Channel extends Stream {
     } catch (cause) {
       this.#fail(this.#error("decrypt_failed", `cannot decrypt ${event}`, cause));
     }
-  }
-
-  #settle() {
-    for (const settle of this.#waiting.splice(0)) settle();
   }
 
   #fail(error) {

@@ -4,21 +4,23 @@ import { RealtimeError } from "./events.js";
 const TRANSPORTS = {
   socket: () => import("./transports/socket.js"),
   ably: () => import("./transports/ably.js"),
+  sse: () => import("./transports/sse.js"),
+  poll: () => import("./transports/poll.js"),
 };
-const TRIES_PER_TRANSPORT = 2; // failed attempts before the next in the list has its turn
+const TRIES_PER_TRANSPORT = 2; // failed attempts before the next has its turn
 const STABLE_MS = 5000; // a connection that held this long starts the back-off anew
-const EAGER_MS = 1000; // events of the page make no two attempts within this
+const EAGER_MS = 1000; // at least, between attempts that the page asks for
+const SOCKETS = 10; // ids of former connections that are told
 
 const isOffline = () => globalThis.navigator?.onLine === false;
 
 /**
- * Keeps one connection: gets the config, picks a transport, tries again when it is lost.
- *
- * `hooks`: state, opened, dropped, and `told`, those of the transport beside its state. `session` is
- * the attempt under way and the connection it made: {signal, config, transport, isOpen, socketId}.
+ * Keeps one connection. `session` is the attempt under way and what it made: {signal, cfg,
+ * transport, isOpen, socketId}; `hooks.told` are a transport's, but for `state`.
  */
 export function keepConnected(options, hooks) {
-  const { base, request, transports, Ably, WebSocket = globalThis.WebSocket } = options;
+  const { base, request, transports, order, WebSocket = globalThis.WebSocket } = options;
+  const sockets = [];
   const loaders = { ...TRANSPORTS, ...transports };
   let state = "connecting";
   let session, config, timer, attemptedAt;
@@ -48,10 +50,9 @@ export function keepConnected(options, hooks) {
       if (!Array.isArray(config?.transports)) {
         throw new RealtimeError("bad_answer", "the config names no transports");
       }
-      const cfg = { ...config, base, request, signal, Ably, WebSocket };
-      const transport = await pick(cfg);
+      const cfg = (mine.cfg = { ...options, ...config, WebSocket, signal, sockets });
+      const [transport] = await Promise.all([pick(mine), hooks.prepare(cfg)]);
       if (signal.aborted) return;
-      mine.config = config;
       mine.transport = transport.open(cfg, listen(mine));
     } catch (cause) {
       if (signal.aborted) return;
@@ -61,10 +62,13 @@ export function keepConnected(options, hooks) {
     }
   }
 
-  async function pick(cfg) {
-    const names = cfg.transports.filter((name) => loaders[name]);
-    for (let at = 0; at < names.length; at += 1) {
-      const transport = await loaders[names[(turn + at) % names.length]]();
+  async function pick(mine) {
+    const { cfg } = mine;
+    const names = (order ?? cfg.transports).filter((name) => loaders[name]);
+    for (let tried = 0; tried < names.length; tried += 1) {
+      const at = (turn + tried) % names.length;
+      const transport = await loaders[names[at]]();
+      mine.better = names.slice(0, at).map((name) => loaders[name]);
       if (transport.supported(cfg)) return transport;
     }
     const hint = globalThis.document ? "" : "; outside of a page give connect({WebSocket}), or {Ably}";
@@ -84,8 +88,11 @@ export function keepConnected(options, hooks) {
   function opened(mine, { socketId = null }) {
     Object.assign(mine, { resumed: mine.isOpen, isOpen: true, openedAt: Date.now(), socketId });
     misses = 0;
+    sockets.unshift(socketId);
+    sockets.splice(SOCKETS);
     hooks.opened(mine);
     become("connected");
+    if (mine.better[0]) import("./upgrade.js").then(({ seek }) => seek(mine, hooks.told, lost), () => {});
   }
 
   // It tries again by itself, on the same session.
@@ -103,7 +110,7 @@ export function keepConnected(options, hooks) {
     turn = Math.floor(misses / TRIES_PER_TRANSPORT);
     if (!retry) return end("failed", { error });
     drop();
-    // "Reconnect at once" is granted once per connection that held; else a server could spin us.
+    // Once per connection that held: no server can make it spin.
     const atOnce = wait === 0 && attempts === 0;
     const retryIn = atOnce ? 0 : backoff(attempts, { floor: wait || error.retryAfter || undefined });
     attempts += 1;
@@ -119,8 +126,7 @@ export function keepConnected(options, hooks) {
     hooks.dropped();
   }
 
-  // The page. Going away it lets go, because an open socket would keep it out of the
-  // back/forward cache; coming back, or online, it does not wait for the back-off.
+  // A page that is put away lets go, to get into the back/forward cache.
   const check = () => session?.transport?.check?.();
   const wake = () => {
     if (session) check();
@@ -137,10 +143,13 @@ export function keepConnected(options, hooks) {
     pageshow: (event) => event.persisted && wake(),
     visibilitychange: () => document.visibilityState === "visible" && wake(),
   };
-  for (const name in watched) globalThis.addEventListener?.(name, watched[name]);
+  const watch = (verb) => {
+    for (const name in watched) globalThis[`${verb}EventListener`]?.(name, watched[name]);
+  };
+  watch("add");
 
   function end(final, detail) {
-    for (const name in watched) globalThis.removeEventListener?.(name, watched[name]);
+    watch("remove");
     drop();
     become(final, detail);
   }

@@ -44,10 +44,10 @@ export class Stream extends Emitter {
   #seen = new Set();
 
   receive(event, data, meta = {}) {
-    // Never out of a whisper: other users could forge ids and offsets.
+    // Not out of whispers: users could forge ids.
     if (!event.startsWith("client-")) ({ data, meta } = unwrap(data, meta));
     const { id, epoch, offset } = meta;
-    if (offset !== undefined) this.position = { epoch, offset };
+    if (offset !== undefined) this.position = `${epoch}:${offset}`;
     if (id !== undefined) {
       if (this.#seen.has(id)) return;
       this.#seen.add(id);
@@ -61,7 +61,7 @@ export class Stream extends Emitter {
   }
 }
 
-/** Where only data travels, the ids ride in it: {…object, _rk: {id, o, e, m}} or {_rk, d}. */
+/** Ids may ride in the data: {…object, _rk: {id, o, e, m}} or {_rk, d}. */
 export function unwrap(data, meta = {}) {
   if (!data?._rk) return { data, meta };
   const { _rk, ...rest } = data;

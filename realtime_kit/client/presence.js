@@ -15,7 +15,7 @@ export class Members extends Map {
     return this.#events.on(event, handler);
   }
 
-  /** The roster of a new subscription: the first one in silence, then what differs. */
+  /** The first roster in silence, then what differs. */
   rebuild(roster, myId) {
     const before = new Map(this);
     this.clear();

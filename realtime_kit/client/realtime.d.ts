@@ -2,7 +2,7 @@
  * The browser client of realtime-kit: `connect()` and what it returns.
  * States, examples and error codes at length: docs/client.md.
  */
-import type { TransportModule } from "./transports/transport.js";
+import type { Position, TransportModule } from "./transports/transport.js";
 
 /** Takes a handler off again. */
 export type Off = () => void;
@@ -60,6 +60,8 @@ export type ErrorCode =
   | "decrypt_required"
   /** `decrypt` threw, or did not return JSON. */
   | "decrypt_failed"
+  /** The transports `sse` and `poll`: the channel has neither a history nor a source. */
+  | "no_history"
   /** A whisper on a public or encrypted channel. */
   | "whisper_unsupported"
   /** `ready()` of a channel that was unsubscribed. */
@@ -99,6 +101,13 @@ export interface StateDetail {
   retryIn?: number;
 }
 
+/** Events of a channel were lost for good: what they led to has to be fetched from elsewhere. */
+export interface Gap {
+  channel: string;
+  /** Where it goes on; null where that cannot be known. */
+  position: Position | null;
+}
+
 /** `subscribing` also while the connection is lost. */
 export type ChannelState = "subscribing" | "subscribed" | "denied" | "unsubscribed";
 
@@ -107,6 +116,8 @@ export interface Channel<Events extends EventMap = EventMap> {
   readonly state: ChannelState;
   /** Why, in `denied` and `unsubscribed`. */
   readonly error: RealtimeError | null;
+  /** How far it was read, where it keeps a history: for `subscribe` in a later page. */
+  readonly position: Position | null;
 
   /** Calls `handler` for each event of that name from now on, across reconnections. */
   on<Name extends keyof Events & string>(event: Name, handler: Handler<Events[Name]>): Off;
@@ -124,7 +135,15 @@ export interface Channel<Events extends EventMap = EventMap> {
 
   /** Denied, or an event that cannot be decrypted. `subscribe` again to ask again. */
   onError(handler: (error: RealtimeError) => void): Off;
-  /** Resolves when subscribed; rejects when that is denied or given up. */
+  /**
+   * Events that this channel keeps in its history were not to be had any more: after too long a
+   * time away, or because the history was lost. Events go on after it.
+   */
+  onGap(handler: (gap: Gap) => void): Off;
+  /**
+   * Resolves when subscribed, and with history when its position is known: of what is triggered from
+   * then on nothing is lost. Rejects when that is denied or given up.
+   */
   ready(): Promise<this>;
   /** Leaves the channel, for all who share this object. */
   unsubscribe(): void;
@@ -193,11 +212,21 @@ export interface Client<UserEvents extends EventMap = EventMap> {
 }
 
 export interface RealtimeClient extends Client {
-  /** The channel of that name; subscribing twice gives the same object. */
+  /** The `onGap` of all channels. */
+  onGap(handler: (gap: Gap) => void): Off;
+
+  /**
+   * The channel of that name; subscribing twice gives the same object. With a `position` of its
+   * history it begins with what came after it.
+   */
   subscribe<Events extends EventMap = EventMap, Info = any>(
     name: `presence-${string}`,
+    from?: { position?: Position | null },
   ): PresenceChannel<Events, Info>;
-  subscribe<Events extends EventMap = EventMap>(name: string): Channel<Events>;
+  subscribe<Events extends EventMap = EventMap>(
+    name: string,
+    from?: { position?: Position | null },
+  ): Channel<Events>;
 }
 
 type UserChannel = `#server-to-user-${string}`;
@@ -239,6 +268,13 @@ export interface Options {
    * plaintext, which is JSON; throws, or returns null, if it does not open.
    */
   decrypt?: (sealed: Sealed) => string | Uint8Array | null | Promise<string | Uint8Array | null>;
+  /**
+   * The transports to use, best first, instead of those of the config: `["sse", "poll"]` for a page
+   * that only listens.
+   */
+  order?: string[];
+  /** True: `sse` uses the browser's EventSource. */
+  eventSource?: boolean;
   /** Further transports, or other ones for the same names, by the names in the config. */
   transports?: Record<string, () => TransportModule | Promise<TransportModule>>;
   /** Where there is no global one (Node 20), or another is wanted. */

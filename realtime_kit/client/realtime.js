@@ -1,14 +1,13 @@
-// The browser client of realtime-kit. What each public name means is told in realtime.d.ts.
-import { authorizer, persist, requester } from "./auth.js";
+// The browser client of realtime-kit; see realtime.d.ts.
+import { authorizer, requester } from "./auth.js";
 import { Channel, isEncrypted, needsAuth } from "./channel.js";
 import { keepConnected } from "./connection.js";
-import { decode, Emitter, RealtimeError, Stream } from "./events.js";
+import { Emitter, RealtimeError, Stream } from "./events.js";
 import { PresenceChannel } from "./presence.js";
 
 export { RealtimeError };
 
 const NAME = /^[-\w=@,.;]{1,164}$/;
-const USER_CHANNEL = "#server-to-user-";
 
 export const connect = (options = {}) => new RealtimeClient(options);
 
@@ -20,8 +19,10 @@ class RealtimeClient {
   #options;
   #request;
   #connection;
-  #ask; // for the authorization of one channel on the present connection
+  #ask; // authorizes a channel
   #memory = {};
+  #order; // resume.js, for channels with history
+  #signer; // user.js
   #events = new Emitter();
   #failure;
   #reported;
@@ -37,17 +38,23 @@ class RealtimeClient {
     const base = new URL(configUrl, page());
     this.#options = { ...options, base, headers, credentials, csrfToken, fetch };
     this.#request = requester(this.#options);
+    const channels = () => [...this.channels.values()];
     this.#connection = keepConnected({ ...this.#options, request: this.#request }, {
       state: (state, detail) => this.#changed(state, detail),
+      prepare: (cfg) => this.#prepare(cfg),
       opened: (session) => this.#opened(session),
-      dropped: () => this.channels.forEach((channel) => channel.interrupt()),
+      dropped: () => {
+        this.#order?.pause();
+        for (const channel of channels()) channel.interrupt();
+      },
       told: {
         event: (...event) => this.#receive(...event),
         position: (name, position) => this.#on(name, (channel) => (channel.position = position)),
+        gap: (name, position) => this.#on(name, (channel) => this.#order.lose(channel, position)),
         authorized: (name, answer) => this.#on(name, (channel) => channel.authorized(answer)),
         denied: (name, error) => this.#on(name, (channel) => channel.become("denied", error)),
-        report: (error) => this.#report(error),
-        wanted: () => [...this.channels.values()].flatMap(({ name, state }) => state === "denied" ? [] : name),
+        report: this.#report,
+        wanted: () => channels().filter(({ state }) => state !== "denied"),
       },
     });
     this.#connection.attempt();
@@ -65,7 +72,11 @@ class RealtimeClient {
     return this.#events.on(event, handler);
   }
 
-  subscribe(name) {
+  onGap(handler) {
+    return this.on("gap", handler);
+  }
+
+  subscribe(name, { position = null } = {}) {
     if (this.state === "closed") throw new RealtimeError("closed", "this client is closed");
     if (!NAME.test(name)) throw new RealtimeError("invalid_channel", `"${name}" is no channel name`);
     let channel = this.channels.get(name);
@@ -74,10 +85,11 @@ class RealtimeClient {
     channel ??= new Kind(name, {
       publish: (...event) => this.#connection.session.transport.publish?.(name, ...event) ?? false,
       leave: () => this.#leave(channel),
-      report: (error, heard) => this.#report(error, heard),
+      report: this.#report,
       decrypt: this.#options.decrypt,
     });
     this.channels.set(name, channel);
+    channel.position ??= position;
     channel.become("subscribing");
     this.#join(channel);
     return channel;
@@ -100,19 +112,27 @@ class RealtimeClient {
     this.channels.clear();
   }
 
+  async #prepare({ events, userAuth }) {
+    const tell = (gap) => this.#events.emit("gap", gap);
+    const hub = { client: this, request: this.#request, report: this.#report, tell };
+    const load = [events && import("./resume.js"), userAuth && import("./user.js")];
+    const [resume, user] = await Promise.all(load);
+    this.#order ??= resume?.keepOrder(hub);
+    this.#signer ??= user?.makeSigner(hub);
+  }
+
   #opened(session) {
-    const { config, socketId, signal } = session;
     this.#ask = authorizer({
-      path: config.auth,
-      socketId,
-      signal,
+      ...session,
+      path: session.cfg.auth,
       request: this.#request,
       memory: this.#memory,
-      report: (error) => this.#report(error),
+      report: this.#report,
       answered: (name, answer, error) => this.#answered(name, answer, error),
     });
+    this.#order?.open(session);
     this.channels.forEach((channel) => this.#join(channel));
-    if (!session.resumed) this.#signIn(session);
+    if (!session.resumed) this.#signer?.signIn(session);
   }
 
   #changed(state, detail) {
@@ -125,34 +145,14 @@ class RealtimeClient {
   }
 
   #receive(name, event, data, meta) {
-    if (name === null) this.#receiveOwn(event, data);
-    else if (name === USER_CHANNEL + this.user.id) this.user.receive(event, data, meta);
-    else this.#on(name, (channel) => channel.receive(event, data, { channel: name, ...meta }));
-  }
-
-  #receiveOwn(event, data) {
-    if (event === "pusher:signin_success") {
-      this.user.data = decode(data.user_data);
-      this.user.id = String(this.user.data.id);
-      const { transport } = this.#connection.session;
-      transport.subscribe(USER_CHANNEL + this.user.id, null, this.user.position);
-    } else if (event === "pusher:watchlist_events") {
-      for (const { name, user_ids: ids } of data.events) this.watchlist.emit(name, ids);
-    } else if (event === "pusher:error") {
+    if (name === null) {
+      this.#signer?.receive(event, data);
+      if (event !== "pusher:error") return;
       this.#report(new RealtimeError("server_error", data.message, { serverCode: data.code }));
-    }
-  }
-
-  async #signIn({ config, socketId, signal, transport }) {
-    if (!config.userAuth || !transport.signIn || this.#options.signIn === false) return;
-    const ask = () => this.#request(config.userAuth, { form: { socket_id: socketId }, signal });
-    try {
-      transport.signIn(await persist(ask, { signal, report: (error) => this.#report(error) }));
-    } catch (error) {
-      if (signal.aborted) return;
-      this.user.id = this.user.data = null;
-      const isGuest = error.code === "denied" || error.code === "unauthorized";
-      if (!isGuest) this.#report(error);
+    } else if (name === `#server-to-user-${this.user.id}`) this.user.receive(event, data, meta);
+    else {
+      const told = [event, data, { channel: name, ...meta }];
+      this.#on(name, (channel) => (this.#order ? this.#order.receive(channel, ...told) : channel.receive(...told)));
     }
   }
 
@@ -162,7 +162,7 @@ class RealtimeClient {
     const isReady = session?.isOpen && state === "subscribing";
     const isAsked = isReady && needsAuth(name) && !session.transport.authorizes;
     const hopeless = this.#failure ?? (isAsked && undecryptable(name, this.#options));
-    // Later: the caller has yet to put on its onError.
+    // Later: the caller has yet to put on onError.
     const deny = () => channel.state === "subscribing" && channel.become("denied", hopeless);
     if (hopeless) setTimeout(deny);
     else if (isAsked) this.#ask(name);
@@ -188,12 +188,12 @@ class RealtimeClient {
     if (channel) act(channel);
   }
 
-  // Each error once; into the console if nobody listens.
-  #report(error, heard) {
+  // Each error once.
+  #report = (error, heard) => {
     if (error === this.#reported) return;
     this.#reported = error;
     if (!this.#events.emit("error", error) && !heard) console.warn(`realtime: ${error.message}`);
-  }
+  };
 }
 
 function undecryptable(name, { decrypt }) {
@@ -202,5 +202,5 @@ function undecryptable(name, { decrypt }) {
   return new RealtimeError("decrypt_required", why, { channel: name });
 }
 
-// Read at each use: importing this module touches no page, so servers and workers can.
+// Read at each use: servers and workers import this module, too.
 const page = () => globalThis.document?.baseURI ?? globalThis.location?.href;

@@ -403,7 +403,7 @@ test("a transport that resumes by itself: the same session, signed in as before"
   const channel = client.subscribe("private-a");
   const [{ hooks, told }] = own.opened;
   assert.deepEqual(told, [["private-a", null, null]], "it asks for the proof itself");
-  assert.deepEqual(hooks.wanted(), ["private-a"]);
+  assert.deepEqual(hooks.wanted().map(({ name, position }) => [name, position]), [["private-a", null]]);
   hooks.event("private-a", "pusher:subscription_succeeded", {});
   const error = new RealtimeError("connection_lost", "gone");
   hooks.state("paused", { error, retryIn: 700 });
@@ -436,11 +436,11 @@ test("a transport is told where to resume", async (t) => {
   sse.opened[0].hooks.event("a", "x", {}, { id: "1", epoch: "e", offset: 4 });
   sse.opened[0].hooks.state("lost", { error: new RealtimeError("connection_lost", "gone") });
   await pass(t, 1000);
-  assert.deepEqual(sse.opened[1].told, [["a", null, { epoch: "e", offset: 4 }]]);
+  assert.deepEqual(sse.opened[1].told, [["a", null, "e:4"]]);
   sse.opened[0].hooks.state("lost", { error: new RealtimeError("connection_lost", "late") });
   sse.opened[0].hooks.event("a", "x", {}, { id: "2", epoch: "e", offset: 99 });
   assert.equal(client.state, "connected", "the old connection has no say");
-  assert.equal(client.channels.get("a").position.offset, 4);
+  assert.equal(client.channels.get("a").position, "e:4");
 });
 
 // The page

@@ -6,6 +6,8 @@ import ts from "typescript";
 import * as backoffModule from "../../realtime_kit/client/backoff.js";
 import * as realtimeModule from "../../realtime_kit/client/realtime.js";
 import * as ablyModule from "../../realtime_kit/client/transports/ably.js";
+import * as pollModule from "../../realtime_kit/client/transports/poll.js";
+import * as sseModule from "../../realtime_kit/client/transports/sse.js";
 import * as socketModule from "../../realtime_kit/client/transports/socket.js";
 import { FakeServer } from "./fake.js";
 
@@ -28,6 +30,8 @@ test("each module exports what its declarations say", () => {
     ["backoff.d.ts", backoffModule],
     ["transports/socket.d.ts", socketModule],
     ["transports/ably.d.ts", ablyModule],
+    ["transports/poll.d.ts", pollModule],
+    ["transports/sse.d.ts", sseModule],
   ]) {
     assert.deepEqual(declarations(path).values, Object.keys(module).sort(), path);
   }
@@ -56,13 +60,14 @@ test("connections have every declared member of a transport", (t) => {
   const { config, WebSocket } = new FakeServer();
   const { signal } = new AbortController();
   const client = { ...config.client, ably: { script: "https://cdn.test/ably.js" } };
-  const cfg = { ...config, client, WebSocket, signal, Ably: { Realtime: class {} } };
-  const names = [socketModule, ablyModule].map((module) => {
-    const connection = module.open(cfg, { state() {} });
+  const cfg = { ...config, client, WebSocket, signal, Ably: { Realtime: class {} }, sockets: [] };
+  const names = [socketModule, ablyModule, sseModule, pollModule].map((module) => {
+    const connection = module.open(cfg, { state() {}, wanted: () => [] });
     t.after(() => connection.close());
     return Object.keys(connection);
   });
   const declared = members("Transport").sort();
-  assert.deepEqual([...names[0], "authorizes"].sort(), declared);
-  assert.deepEqual(names[1].sort(), declared);
+  assert.deepEqual([...names[0], "authorizes", "inOrder"].sort(), declared);
+  assert.deepEqual([...names[1], "inOrder"].sort(), declared);
+  for (const each of names.slice(2)) assert.deepEqual([...each, "signIn"].sort(), declared);
 });

@@ -150,16 +150,22 @@ export class FakeServer {
     return name.startsWith("presence-") ? { ...auth, channel_data: '{"user_id":"1"}' } : auth;
   }
 
+  onEvents() {
+    return json({}, 404);
+  }
+
   onUserAuth() {
     return json({ auth: "app-key:user", user_data: '{"id":"7","user_info":{"name":"Ada"}}' });
   }
 
   async #fetch(url, { method = "GET", headers, body = null, signal, ...rest }) {
-    const request = { path: url.pathname, method, headers: new Headers(headers), body, ...rest };
+    const query = url.searchParams;
+    const request = { path: url.pathname, query, method, headers: new Headers(headers), body, ...rest };
     this.requests.push(request);
     const answer = {
       "/realtime/config": () => this.onConfig(request),
       "/realtime/auth": () => this.onAuth(JSON.parse(body), request),
+      "/realtime/events": () => this.onEvents(request, signal),
       "/realtime/user-auth": () => this.onUserAuth(body, request),
     }[url.pathname];
     await new Promise(setImmediate);

@@ -20,6 +20,7 @@ TRANSPORTS = sorted((CLIENT / "transports").glob("*.js"))
 
 MASTER_KEY = base64.b64encode(b"k" * 32).decode()
 CORE_BYTES = 8_000
+LATER_BYTES = 4_000
 TRANSPORT_BYTES = 2_000
 
 
@@ -112,9 +113,15 @@ def gzipped(text: str) -> int:
 
 def test_the_core_fits_its_budget():
     modules = static_imports(CLIENT / "realtime.js")
-    assert set(modules) == set(CLIENT.glob("*.js")), "every module of the core is counted"
+    assert set(modules) <= set(CLIENT.glob("*.js"))
     size = gzipped("".join(modules.values()))
     assert size <= CORE_BYTES, f"{size} bytes"
+
+
+def test_what_is_loaded_where_it_is_needed_fits_its_budget():
+    later = set(CLIENT.glob("*.js")) - set(static_imports(CLIENT / "realtime.js"))
+    sizes = {path.name: gzipped(path.read_text()) for path in later}
+    assert {name: size for name, size in sizes.items() if size > LATER_BYTES} == {}
 
 
 @pytest.mark.parametrize("path", TRANSPORTS, ids=lambda path: path.stem)

@@ -26,6 +26,7 @@ from realtime_kit import (
     SignIn,
     Unsupported,
 )
+from realtime_kit.history.base import History
 from realtime_kit.providers.base import Capability
 from realtime_kit.testing.fakes import FakeProvider
 
@@ -360,6 +361,18 @@ class TestConfig:
         assert config["userAuth"] == "/app/rt/user-auth"
         assert config["trigger"] == "/app/rt/trigger"
         assert config["transports"] == []
+
+    def test_where_there_is_history_it_is_read_over_http_too(self):
+        realtime = self.realtime()
+        realtime.channel_rule("news", history=History())(lambda user: True)
+        config = realtime.client_config()
+        assert config["transports"] == ["socket", "sse", "poll"]
+        assert config["events"] == "/realtime/events"
+
+    def test_a_source_needs_no_provider(self):
+        realtime = self.realtime(REALTIME_PROVIDER="null")
+        realtime.source("notes")(lambda after, limit: ())
+        assert realtime.client_config()["transports"] == ["sse", "poll"]
 
     @pytest.mark.parametrize(
         "environ",

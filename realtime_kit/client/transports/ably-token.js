@@ -9,7 +9,7 @@ export function makeToken({ auth: path, request, signal }, hooks) {
   let upgraded; // a token that the SDK has yet to be given
   let isUpgrading, failure;
 
-  const wanted = () => (hooks.wanted() || []).filter(needsAuth);
+  const wanted = () => (hooks.wanted() || []).map(({ name }) => name).filter(needsAuth);
   const missing = () => wanted().filter((name) => !granted.has(name));
 
   /** For all that is wanted now, and so for nothing that was left. */

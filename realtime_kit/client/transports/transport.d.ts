@@ -4,7 +4,7 @@
  * another, and a transport keeps nothing between two. One that can resume says "paused" instead,
  * and "open" again.
  */
-import type { AblySdk, RealtimeError } from "../realtime.js";
+import type { Options, RealtimeError } from "../realtime.js";
 
 /** The application's answer of `GET /config`. */
 export interface Config {
@@ -38,25 +38,33 @@ export interface Config {
   };
 }
 
-export interface TransportConfig extends Config {
+export interface TransportConfig extends Config, Omit<Options, "transports"> {
   /** What the paths are relative to. */
   base: URL;
-  /** JSON of the application, with the app's headers: POST with a body, else GET. */
+  /**
+   * JSON of the application, with the app's headers and `more`: POST with a body, else GET; in
+   * `timeout` ms, default 15 s. With `read`, what that makes of the response, whatever its status.
+   */
   request(
     path: string,
-    options: { json?: unknown; form?: Record<string, string>; signal: AbortSignal },
+    options: {
+      json?: unknown;
+      form?: Record<string, string>;
+      more?: Record<string, string>;
+      timeout?: number;
+      read?: (response: Response, path: string) => unknown;
+      signal: AbortSignal;
+    },
   ): Promise<any>;
-  WebSocket: (new (url: string) => any) | undefined;
-  /** Ably's SDK, if the page brought it along. */
-  Ably: AblySdk | undefined;
+  /** Ids of this client's former connections, newest first; the present one's, once it is open. */
+  sockets: string[];
+  WebSocket?: new (url: string) => any;
   /** Aborted when the client lets go of the connection. */
   signal: AbortSignal;
 }
 
-export interface Position {
-  epoch?: string;
-  offset: number;
-}
+/** How far a channel was read: `EPOCH:OFFSET`, or a source's cursor, as `/events` gives it. */
+export type Position = string;
 
 /** A channel's entry in the answer of `POST /auth`. */
 export interface ChannelAuth {
@@ -65,8 +73,11 @@ export interface ChannelAuth {
   shared_secret?: string | null;
 }
 
-export interface FrameMeta extends Partial<Position> {
+export interface FrameMeta {
   id?: string;
+  /** Place in the channel's history. */
+  epoch?: string;
+  offset?: number;
   mutation?: string;
   userId?: string;
 }
@@ -97,6 +108,8 @@ export interface Hooks {
   event(channel: string | null, name: string, data: unknown, meta?: FrameMeta): void;
   /** A channel's position moved without an event. */
   position(channel: string, position: Position): void;
+  /** Events were lost; `position` is where the channel goes on. */
+  gap(channel: string, position: Position): void;
   /** The other side refused a subscription. */
   denied(channel: string, error: RealtimeError): void;
   /** The answer for a channel, where the transport asks for it; `shared_secret` null: it opens. */
@@ -104,13 +117,18 @@ export interface Hooks {
   /** What went wrong beside: to the handlers of the client's "error". */
   report(error: RealtimeError): void;
   /** The channels there are, but for those denied; false if the connection is given up already. */
-  wanted(): string[] | false;
+  wanted(): { name: string; position: Position | null }[] | false;
 }
 
 export interface Transport {
   /** It asks `POST /auth` by itself: `subscribe` comes without `auth` for every channel. */
   authorizes?: true;
-  /** `auth` is null for public channels; `position` null where nothing was received yet. */
+  /**
+   * It brings each channel's events in order from the position given to `subscribe` on, and tells
+   * gaps: the client looks into no log beside it.
+   */
+  inOrder?: true;
+  /** `auth` is null for public channels; `position` null: from now on. */
   subscribe(channel: string, auth: ChannelAuth | null, position: Position | null): void;
   unsubscribe(channel: string): void;
   /** Sends a client event; false if it could not. Null: this transport cannot send. */
