@@ -8,8 +8,7 @@
 An append is one transaction: the head moves if it is where this process last saw it, and the events
 and their ids come with it. So it is one request, and two where another writer was faster: what the
 head is then, the failure itself tells. A transaction has room for 49 events; more are appended in
-parts, in order. In an epoch times never decrease, so that the first event that is young enough is
-found by its time, with a few reads, and the next time from there.
+parts, in order. In an epoch times never decrease.
 
 All items carry `expires`, the table's TTL attribute. DynamoDB deletes within days what is over;
 readers do not wait for it.
@@ -39,13 +38,7 @@ from realtime_kit.history.base import (
     unique,
 )
 from realtime_kit.hosting.apigateway.dynamodb import Key, Row, Value
-from realtime_kit.hosting.apigateway.table import (
-    MAX_GET,
-    MAX_TRANSACTION,
-    Change,
-    ConditionFailed,
-    Table,
-)
+from realtime_kit.hosting.apigateway.table import MAX_TRANSACTION, Change, ConditionFailed, Table
 
 if TYPE_CHECKING:
     from realtime_kit.settings import RealtimeSettings
@@ -60,7 +53,6 @@ _EVENTS = (MAX_TRANSACTION - 1) // 2  # in one transaction
 _BYTES = 3_000_000  # of the 4 MB of one transaction
 _TURNS = 12  # with their pauses about four seconds
 _CHANNELS = 10_000  # whose heads are remembered
-_PROBES = 6
 # Before an event is read again that the head tells of: a query may run while a transaction's items
 # appear one after the other (DynamoDB Developer Guide, "Isolation levels": read-committed).
 _AGAIN = 0.01, 0.04, 0.16
@@ -80,44 +72,12 @@ class _State(NamedTuple):
         return cls(str(row["epoch"]), int(row["latest"]), int(row["moment"]))
 
 
-class _Retained(NamedTuple):
-    """An event of a channel that was the oldest when one looked."""
-
-    epoch: str
-    offset: int
-    moment: int
-
-
 @dataclass(slots=True)
 class _Channel:
     """What this process knows of a channel; nothing of it has to be so any more."""
 
     lock: Lock = field(default_factory=Lock)  # threads of one process need not conflict
     state: _State | None = None
-    retained: _Retained | None = None
-
-
-class _Search:
-    """For the oldest event of a channel that is younger than `cutoff`: it is in `low..high`."""
-
-    def __init__(self, channel: str, state: _State, low: int, cutoff: int) -> None:
-        self.channel, self.epoch, self.cutoff = channel, state.epoch, cutoff
-        self.low, self.high, self.moment = low, state.latest, state.moment
-
-    def probes(self) -> dict[int, Key]:
-        """Offsets to look at: the next ones, for who looks often, and some further ones."""
-        wide = self.high - self.low
-        steps = {0, 1, 3, *(wide * part // _PROBES for part in range(1, _PROBES))}
-        offsets = sorted(self.low + step for step in steps if step < wide)
-        return {offset: _entry_key(self.channel, self.epoch, offset) for offset in offsets}
-
-    def narrow(self, probes: Mapping[int, Key], rows: Mapping[Key, Row]) -> None:
-        for offset, key in probes.items():
-            moment = int(rows[key]["time"]) if key in rows else 0  # TTL took what is old
-            if moment > self.cutoff:
-                self.high, self.moment = offset, moment
-                return
-            self.low = offset + 1
 
 
 class DynamoLog(EventLog):
@@ -175,39 +135,15 @@ class DynamoLog(EventLog):
     def _heads(self, wanted: Mapping[str, History], now_ms: int) -> dict[str, Head]:
         rows = self._table.get_many(_head_key(name) for name in wanted)
         found: dict[str, Head] = {}
-        searches: list[_Search] = []
         for name, history in wanted.items():
             state = _State.of(rows.get(_head_key(name)))
             if state is None:
                 continue
-            cutoff = history.cutoff(now_ms)
-            low = max(1, state.latest - history.last + 1)
-            known = self._channel(name).retained
-            if known is not None and known.epoch == state.epoch:
-                low = max(low, known.offset)
-            if state.moment <= cutoff:
-                low = state.latest + 1
-            elif known is None or known.epoch != state.epoch or known.moment <= cutoff:
-                searches.append(_Search(name, state, low, cutoff))
-            found[name] = Head(state.epoch, state.latest, low)
-        self._settle(searches)
-        for search in searches:
-            found[search.channel] = found[search.channel]._replace(oldest=search.high)
-            oldest = _Retained(search.epoch, search.high, search.moment)
-            self._channel(search.channel).retained = oldest
+            oldest = max(1, state.latest - history.last + 1)
+            if state.moment <= history.cutoff(now_ms):
+                oldest = state.latest + 1
+            found[name] = Head(state.epoch, state.latest, oldest)
         return found
-
-    def _settle(self, searches: Sequence[_Search]) -> None:
-        """Carry all through, a request for every round and hundred probes."""
-        while going := [search for search in searches if search.low < search.high]:
-            for start in range(0, len(going), MAX_GET // (_PROBES + 2)):
-                asked = [
-                    (search, search.probes())
-                    for search in going[start : start + MAX_GET // (_PROBES + 2)]
-                ]
-                rows = self._table.get_many(key for _, keys in asked for key in keys.values())
-                for search, keys in asked:
-                    search.narrow(keys, rows)
 
     def entries(self, channel: str, epoch: str, after: int, until: int) -> list[Entry]:
         return self._guarded(lambda: self._entries(channel, epoch, after, until))
@@ -288,8 +224,6 @@ class _Writer:
                 return self._found
             raise
         self._known.state = after
-        if state is None:
-            self._known.retained = _Retained(after.epoch, 1, after.moment)
         first = after.latest - len(fresh) + 1
         for offset, draft in enumerate(fresh, first):
             self._found[draft.id] = Position(after.epoch, offset)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import os
 from collections import Counter
 from datetime import timedelta
@@ -238,55 +237,16 @@ class TestFailures:
 
 
 class TestAge:
-    """The first event that is young enough, out of many, by a few reads."""
-
-    @given(
-        gaps=st.lists(st.integers(0, 900), min_size=1, max_size=120),
-        looks=st.lists(st.integers(0, 30_000), min_size=1, max_size=5),
-        last=st.integers(1, 150),
-        knows=st.booleans(),
-    )
-    @settings(max_examples=60 * SOAK, deadline=None)
-    def test_found(self, gaps, looks, last, knows):
-        db = Watched()
-        log, history = db.log(), History(last, timedelta(seconds=20))
-        times = []
-        for n, gap in enumerate(gaps):
-            times.append((times[-1] if times else NOW) + gap)
-            log.append("news", drafts(n), history, times[-1])
-        for look in sorted(looks):
-            now = times[-1] + look
-            aged = bisect.bisect_right(times, history.cutoff(now))
-            db.asked.clear()
-            (head,) = (log if knows else db.log()).heads({"news": history}, now).values()
-            assert (head.last, head.oldest) == (len(gaps), max(aged, len(gaps) - last) + 1)
-            assert db.asked["BatchGetItem"] <= 6
-
-    def test_nothing_more_is_read_where_it_is_known(self, db):
+    def test_a_look_reads_heads_alone(self, db):
         log, history = db.log(), History(1_000, timedelta(seconds=20))
         for n in range(100):
             log.append("news", drafts(n), history, NOW + n * 1_000)
-        now = NOW + 100_000
         db.asked.clear()
-        (head,) = log.heads({"news": history}, now).values()
-        assert head.oldest == 82
-        assert db.asked["BatchGetItem"] <= 4
-        db.asked.clear()
-        assert log.heads({"news": history}, now + 500)["news"].oldest == 82
-        assert db.asked["BatchGetItem"] == 1
-        db.asked.clear()
-        assert log.heads({"news": history}, now + 1_000)["news"].oldest == 83
-        assert db.asked["BatchGetItem"] == 2
-
-    def test_many_channels_at_once(self, db):
-        log, history = db.log(), History(1_000, timedelta(seconds=20))
-        for n in range(40):
-            for event in range(30):
-                log.append(f"c{n}", drafts(event), history, NOW + event * 1_000 + n)
-        db.asked.clear()
-        heads = db.log().heads({f"c{n}": history for n in range(40)}, NOW + 30_000)
-        assert {head.oldest for head in heads.values()} == {11, 12}
-        assert db.asked["BatchGetItem"] <= 13
+        (head,) = log.heads({"news": history}, NOW + 118_999).values()
+        assert (head.oldest, head.last) == (1, 100)
+        (head,) = log.heads({"news": history}, NOW + 119_000).values()
+        assert (head.oldest, head.last) == (101, 100)
+        assert db.asked == {"BatchGetItem": 2}
 
     def test_a_clock_that_goes_back(self, db):
         log = db.log()
