@@ -42,6 +42,7 @@ T = TypeVar("T")
 SCRIPT_PATH = "/ably.min.js"
 _MAX_BODY = 4 * 1024 * 1024
 _STOP_SECONDS = 3.0
+_TICK = 0.001
 _GOING_AWAY = AblyError(80003, 503, "The emulator is stopping")
 _SECRET = frozenset({"key", "access_token", "accessToken", "resume", "recover"})
 
@@ -257,6 +258,8 @@ class AblyEmulator:
                 answer = call.refuse(rule.error)
                 if rule.fault == "drop" and request.transport is not None:
                     request.transport.abort()
+        if answer is None and path == "/time":
+            answer = await self._time(call)
         answer = answer or rest.handle(self.world, call.request)
         shown = {"method": request.method, "path": path, "status": answer.status}
         self._write("request", None, shown)
@@ -264,6 +267,14 @@ class AblyEmulator:
         for name, value in answer.headers:
             response.headers.add(name, value)
         return response
+
+    async def _time(self, call: Call) -> rest.Response:
+        """What a client asked for before is earlier than this, and what it asks for next is later,
+        as over a network: `start` and `end` of a history are such times, and it includes both."""
+        await asyncio.sleep(_TICK)
+        answer = rest.handle(self.world, call.request)
+        await asyncio.sleep(_TICK)
+        return answer
 
 
 def _pure(request: web.BaseRequest, path: str, query: str, body: bytes) -> rest.Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import ssl
@@ -208,6 +209,26 @@ def test_time_passes_when_a_test_says_so(emulator):
         return await socket.next()
 
     assert talk(emulator, scenario, query=f"key={KEY}&heartbeats=true") == {"action": 0}
+
+
+def test_times_tell_before_from_after(emulator):
+    """A loopback is faster than a millisecond, in which all would have happened"""
+    basic = {"Authorization": f"Basic {base64.b64encode(KEY.encode()).decode()}"}
+
+    def say(data):
+        assert rest(emulator, "/channels/foo/messages", {"data": data}, **basic)[0] == 201
+
+    def time():
+        return rest(emulator, "/time")[1][0]
+
+    for number in range(20):
+        say("before")
+        start = time()
+        say(f"within {number}")
+        end = time()
+        say("after")
+        _, found = rest(emulator, f"/channels/foo/messages?start={start}&end={end}", **basic)
+        assert [message["data"] for message in found] == [f"within {number}"]
 
 
 def test_a_connection_can_be_cut_off(emulator):
