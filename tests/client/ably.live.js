@@ -164,6 +164,25 @@ test("a member's info is the server's word, whatever the member says", async (t)
   assert.deepEqual(heard, [["client-typing", { on: true }]], "a browser's events are whispers");
 });
 
+test("who has a TokenRequest, which vouches for no info, is a member without", async (t) => {
+  const ada = client(t, "ada");
+  const room = ada.subscribe("presence-quiet-1");
+  await room.ready();
+  const channels = JSON.stringify(["presence-quiet-1", "presence-room-1"]);
+  const { client: { ably: { endpoint, port, tls } } } = await (await fetch(`${APPLICATION}/realtime/config`)).json();
+  const liar = new Ably.Realtime({
+    endpoint, port, tls,
+    authUrl: `${APPLICATION}/realtime/auth`,
+    authParams: { channels, format: "token_request" },
+    authHeaders: asUser("bob"),
+  });
+  t.after(() => liar.close());
+  await liar.channels.get("presence:quiet-1").presence.enter({ name: "Ada" });
+  await until(() => room.members.has("bob"));
+  assert.equal(room.members.get("bob").info, undefined);
+  await assert.rejects(liar.channels.get("presence:room-1").publish("shipped", {}), { code: 40160 });
+});
+
 test("whispers go to the others, with who it was", async (t) => {
   const [ada, bob] = [client(t, "ada"), client(t, "bob")];
   const [mine, theirs] = [ada, bob].map((each) => each.subscribe("presence-room-2"));

@@ -60,7 +60,7 @@ def application(serve_app) -> Iterator[str]:
 
         def load_user():
             if request.path.endswith("/auth"):
-                asked.append(request.get_json())
+                asked.append(request.get_json(silent=True))
             return users.get(base64.b64decode(request.headers.get("X-User", "")).decode())
 
         rt.user_loader(load_user)
@@ -70,6 +70,9 @@ def application(serve_app) -> Iterator[str]:
         rt.channel_rule("private-cache-{room}")(lambda user, room: True)
         rt.channel_rule("presence-room-{room}")(
             lambda user, room: Grant(Member(user.id, {"name": user.id.title()}), publish=True)
+        )
+        rt.channel_rule("presence-quiet-{room}")(
+            lambda user, room: Member(user.id, {"name": user.id.title()})
         )
         rt.sign_in(lambda user: SignIn(user.id, {"name": user.id.title()}))
 
