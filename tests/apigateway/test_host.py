@@ -10,6 +10,7 @@ from realtime_kit.errors import ProviderUnavailable
 from realtime_kit.hosting.apigateway import broadcast
 from realtime_kit.hosting.apigateway.ids import to_socket_id
 from realtime_kit.hosting.apigateway.registry import Bounds
+from realtime_kit.hosting.apigateway.sweep import Swept
 from realtime_kit.protocol.app import App, Key
 from realtime_kit.protocol.effects import Subscribe
 from realtime_kit.protocol.http_api import Request
@@ -391,6 +392,31 @@ def test_who_went_without_a_word_is_found_and_leaves(world):
         assert host.sweep().later == [one]
 
 
+def test_who_is_listed_and_not_there_is_forgotten(world):
+    """A function died while one connected, or while it was forgotten."""
+    host = world.host(bounds=Bounds(authorization=None))
+    schedule = host.registry.schedule
+    for age in (10, 700):
+        listed = schedule.entry(f"{age} s", world.now - age, world.now + 6_000)
+        host.registry.table.put_many([listed])
+    assert host.sweep() == Swept()
+    world.now += 595
+    host.sweep()
+    names = host.registry.names
+    assert host.registry.table.get(names.due("10 s")) is None
+    assert host.registry.table.get(names.due("700 s")) is None
+    assert not world.left_behind()
+
+
+def test_who_may_be_about_to_come_is_not_forgotten(world):
+    host = world.host(bounds=Bounds(authorization=1.0))
+    listed = host.registry.schedule.entry("new", world.now, world.now + 6_000)
+    host.registry.table.put_many([listed])
+    world.now += 2
+    assert host.sweep() == Swept()
+    assert world.left_behind()
+
+
 def test_who_was_left_in_the_middle_of_a_frame_comes_back(world):
     host = world.host()
     one, two = world.client(host), world.client(host)
@@ -411,6 +437,20 @@ def test_a_sweep_ends_with_its_time(world):
     world.now += 31
     assert host.sweep(left=lambda: 1.0).unauthorized == []
     assert len(host.sweep().unauthorized) == 1
+
+
+def test_a_sweep_that_dies_has_passed_over_nobody(world):
+    """What it did is noted, and the rest is due the next time."""
+    host = world.host()
+    conns = {world.client(host) for _ in range(40)}
+    world.now += 31
+    looked = iter([True] * 5)
+    first = host.sweep(left=lambda: 30.0 if next(looked, False) else 0.0).unauthorized
+    reached = host.registry.schedule.reached()
+    assert 0 < len(first) < 40
+    assert 0 in reached
+    assert max(reached) > 0
+    assert {*first, *host.sweep().unauthorized} == conns
 
 
 def test_who_cannot_be_closed_is_due_again(world):

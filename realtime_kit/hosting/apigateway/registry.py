@@ -13,13 +13,14 @@ import json
 import random as random_numbers
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from realtime_kit.hosting.apigateway import rows
 from realtime_kit.hosting.apigateway.dynamodb import Key, Row, Value
 from realtime_kit.hosting.apigateway.rows import LIVE, Names, number, text
+from realtime_kit.hosting.apigateway.schedule import Schedule
 from realtime_kit.hosting.apigateway.subscriptions import Subscriptions, ended
 from realtime_kit.hosting.apigateway.table import Change, ConditionFailed, Table
 from realtime_kit.protocol.connection import Connection
@@ -27,6 +28,8 @@ from realtime_kit.protocol.effects import Dropped, Left, SignedIn, SignIn, watch
 
 # API Gateway waits 29 seconds for a function: after that nobody honours a claim.
 CLAIM_SECONDS = 30.0
+# Some two seconds in all.
+CROWD_TURNS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Registry:
         self.clock = clock
         self.mark = mark
         self._random = random
+        self.schedule = Schedule(table, self.names, clock=clock, proof=self.bounds.authorization)
         self.subscriptions = Subscriptions(
             table, self.names, clock=clock, mark=mark, most=self.bounds.subscriptions
         )
@@ -74,49 +78,58 @@ class Registry:
         self, conn: str, value: Connection, *, address: str | None, most: int | None
     ) -> bool:
         """Write a connection; False if its address or the app has as many as it may have."""
-        counters = self._counted(address, most)
         now = self.clock()
         youngest, oldest = self.bounds.age
         closes = now + youngest + self._random() * (oldest - youngest)
-        proof = self.bounds.authorization
-        due = rows.due_time(closes if proof is None else min(closes, now + proof))
-        row: dict[str, Value] = {
-            **value.to_json(),
-            "closes": rows.due_time(closes),
-            "due": due,
-            "expires": rows.expiry(now),
-        }
+        row: dict[str, Value] = {**value.to_json(), "expires": rows.expiry(now)}
+        before = [self.schedule.entry(conn, now, closes)]
         if address is not None and self.bounds.per_address is not None:
             row["address"] = address
+            values: Row = {"since": rows.micros(now), "expires": row["expires"]}
+            before.append(Change("Put", self.names.address(address, conn), values=values))
         if most is not None:
             row["counted"] = 1
-        return self.table.settle(lambda: self._connect(conn, row, counters))
+        return self.table.settle(lambda: self._connect(conn, row, before, most))
 
-    def _connect(self, conn: str, row: Row, counters: Mapping[Key, int]) -> bool:
-        key, expires = rows.connection(conn), number(row, "expires")
-        found = self.table.get_many([key, *counters])
+    def _connect(self, conn: str, row: Row, before: Sequence[Change], most: int | None) -> bool:
+        """What is written `before` is there whenever the connection is. Of a function that died in
+        between it goes with the sweep, or by itself."""
+        key, counter = rows.connection(conn), self.names.connections()
+        found = self.table.get_many([key] if most is None else [key, counter])
         if key in found:
             return True
-        for counter, most in counters.items():
-            if number(found.get(counter, {}), "conns") >= most:
-                return False
-        changes = [
-            Change("Put", key, "attribute_not_exists(pk)", values=row),
-            self._due(conn, text(row, "due"), expires),
-        ]
-        for counter, most in counters.items():
-            changes.append(rows.raised(counter, found.get(counter), expires, most=most))
-        self.table.transact(changes)
+        if most is not None and number(found.get(counter, {}), "conns") >= most:
+            self.table.delete_many(change.key for change in before)
+            return False
+        self.table.put_many(before)
+        if self._is_crowded(conn, row):
+            self.table.delete_many(change.key for change in before)
+            return False
+        change = Change("Put", key, "attribute_not_exists(pk)", values=row)
+        if most is None:
+            self.table.write(change)
+        else:
+            expires = number(row, "expires")
+            self.table.transact(
+                [change, rows.raised(counter, found.get(counter), expires, most=most)]
+            )
         return True
 
-    def _counted(self, address: str | None, most: int | None) -> dict[Key, int]:
-        """The counters of a connection, and what bounds them."""
-        counters = {}
-        if address is not None and self.bounds.per_address is not None:
-            counters[self.names.address(address)] = self.bounds.per_address
-        if most is not None:
-            counters[self.names.connections()] = most
-        return counters
+    def _is_crowded(self, conn: str, row: Row) -> bool:
+        """Whether there are too many from its address, itself among them. Of those who come at once
+        the first wait for the others to give up."""
+        most = self.bounds.per_address
+        if most is None or "address" not in row:
+            return False
+        pk = self.names.address(text(row, "address"), conn).pk
+        for turn in range(1, CROWD_TURNS):
+            there = sorted((number(each, "since"), each["sk"]) for each in self.table.query(pk))
+            if len(there) <= most:
+                return False
+            if conn not in (other for _, other in there[:most]):
+                return True
+            self.table.pause(turn)
+        return True
 
     def connection(self, conn: str) -> Connection | None:
         """The value of a connection; None if there is none, or it is dropped."""
@@ -305,69 +318,39 @@ class Registry:
             return
         rest = [row for row in held if row is not connection]
         mine = [row for row in rest if _is_internal(row) or row.get("ended_by") == claim]
-        self.table.delete_many(Key(text(row, "pk"), text(row, "sk")) for row in mine)
-        if len(mine) == len(rest):
-            self.table.settle(lambda: self._forget(conn, connection))
+        keys = [Key(text(row, "pk"), text(row, "sk")) for row in mine]
+        if len(mine) == len(rest) and "address" in connection:
+            keys.append(self.names.address(text(connection, "address"), conn))
+        self.table.delete_many(keys)
+        if len(mine) == len(rest) and self.table.settle(lambda: self._forget(conn, connection)):
+            self.schedule.forget(conn)
 
-    def _forget(self, conn: str, connection: Row) -> None:
-        key = rows.connection(conn)
-        address = str(connection["address"]) if "address" in connection else None
-        counters = [self.names.address(address)] if address is not None else []
-        if "counted" in connection:
-            counters.append(self.names.connections())
-        found = self.table.get_many([key, *counters])
-        if key not in found:
-            return
-        changes = [
-            Change("Delete", key, "due = :due", given={"due": found[key]["due"]}),
-            Change("Delete", self.names.due(conn, text(found[key], "due"))),
-        ]
-        for counter in counters:
-            changes += rows.lowered(counter, found.get(counter))
-        self.table.transact(changes)
+    def _forget(self, conn: str, connection: Row) -> bool:
+        """Whether it is not there any more."""
+        change = Change("Delete", rows.connection(conn), "attribute_exists(dropped)")
+        if "counted" not in connection:
+            try:
+                self.table.write(change)
+            except ConditionFailed as failed:
+                return failed.rows[0] is None
+            return True
+        counter = self.names.connections()
+        found = self.table.get_many([change.key, counter])
+        if change.key in found:
+            self.table.transact([change, *rows.lowered(counter, found.get(counter))])
+        return True
 
     # --- looking after them -----------------------------------------------------------------
 
-    def is_unfinished(self, conn: str, row: Row) -> bool:
+    def is_unfinished(self, conn: str, row: Row, since: int) -> bool:
         """Whether a function died before it told others what it did for a connection; `row` is its
-        row, which says whether anything was done since the last look."""
+        row, which says whether anything was done after `since`, microseconds, of the last look."""
         claim = rows.micros(CLAIM_SECONDS)
-        if "touched" not in row or number(row, "touched") < number(row, "seen") - claim:
+        if number(row, "touched") <= since - claim:
             return False
         before = rows.micros(self.clock()) - claim
         held = self.table.query(rows.connection(conn).pk)
         return any(rows.is_overdue(each, before) for each in held)
-
-    def postpone(self, conn: str, row: Row, time: str) -> None:
-        """See to a connection again at `time`, a `due_time`; `row` is its row."""
-        before = text(row, "due")
-        if before == time:
-            return
-        given: dict[str, Value] = {"before": before, "due": time, "now": rows.micros(self.clock())}
-        changes = [
-            Change(
-                "Update",
-                rows.connection(conn),
-                f"{LIVE} AND due = :before",
-                "SET due = :due, seen = :now",
-                given=given,
-            ),
-            Change("Delete", self.names.due(conn, before)),
-            self._due(conn, time, number(row, "expires")),
-        ]
-        with suppress(ConditionFailed):  # it is gone, or another has done it
-            self.table.transact(changes)
-
-    def _due(self, conn: str, time: str, expires: int) -> Change:
-        return Change("Put", self.names.due(conn, time), values={"conn": conn, "expires": expires})
-
-    def due(self) -> Iterator[list[str]]:
-        """The connections that must be seen to by now, a page at a time."""
-        stop = rows.due_time(self.clock()) + "$"
-        for partition in range(rows.DUE_PARTITIONS):
-            pages = self.table.pages(self.names.due_partition(partition), start="0", stop=stop)
-            for items in pages:
-                yield [item["conn"]["S"] for item in items]
 
 
 def _is_internal(row: Row) -> bool:

@@ -2,7 +2,7 @@
 that every read sees every write before it.
 
     pk                  sk              what it says
-    C#conn              #               a connection: its value, its bounds, when it must be seen to
+    C#conn              #               a connection: its value, what it is counted in
                         I               it is signed in
                         S#channel       it is subscribed; with `untold_by`: which is to be told of;
                                         with `ended`: was, which is to be told of
@@ -18,9 +18,10 @@ that every read sees every write before it.
     U#app#user          #               a user with `conns` signed-in connections
                         I#conn          one of them
                         P#channel#conn  a connection that is the user on a presence channel
-    T{0..15}#app        time#conn       a connection must be seen to by then
+    T{0..15}#app        conn            when a connection must be looked at (`schedule.py`)
+    R#app               #               how far the sweeps have come with that
     A#app               #               connections, where the app has a limit
-    A#app#address       #               connections from an address
+    A#app#address       conn            a connection from an address
     W#app#key           #               what the application was told (`webhooks.py`)
     B#app#id            shard           how far a worker has come (`broadcast.py`)
 
@@ -134,15 +135,17 @@ class Names:
     def due_partition(self, partition: int) -> str:
         return f"T{partition}#{self.app}"
 
-    def due(self, conn: str, time: str) -> Key:
-        """`time` is a `due_time`."""
-        return Key(self.due_partition(spread_over(DUE_PARTITIONS, conn)), f"{time}#{conn}")
+    def due(self, conn: str) -> Key:
+        return Key(self.due_partition(spread_over(DUE_PARTITIONS, conn)), conn)
+
+    def swept(self) -> Key:
+        return Key(f"R#{self.app}", "#")
 
     def connections(self) -> Key:
         return Key(f"A#{self.app}", "#")
 
-    def address(self, address: str) -> Key:
-        return Key(f"A#{self.app}#{address}", "#")
+    def address(self, address: str, conn: str) -> Key:
+        return Key(f"A#{self.app}#{address}", conn)
 
     def told(self, key: str) -> Key:
         return Key(f"W#{self.app}#{key}", "#")
@@ -151,11 +154,6 @@ class Names:
 def spread_over(many: int, name: str) -> int:
     """One of so many, always the same for a name."""
     return crc32(name.encode("utf-8", "surrogatepass")) % many
-
-
-def due_time(time: float) -> str:
-    """A time as it sorts: milliseconds."""
-    return f"{int(time * 1000):015d}"
 
 
 def micros(time: float) -> int:

@@ -1,8 +1,8 @@
 """Seeing to connections when nobody calls: those that are too old, those that proved nothing in
 time, and those that went without a word.
 
-A schedule runs it every minute. Each connection has one row that says when it must be seen to, so a
-sweep reads those that are due and no others.
+It runs every minute, and goes through the list of all connections (`schedule.py`). A look at one
+that is well writes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from realtime_kit.hosting.apigateway import rows
 from realtime_kit.hosting.apigateway.broadcast import Broadcaster
 from realtime_kit.hosting.apigateway.delivery import Transport
 from realtime_kit.hosting.apigateway.dynamodb import Row
-from realtime_kit.hosting.apigateway.rows import text
+from realtime_kit.hosting.apigateway.registry import CLAIM_SECONDS
+from realtime_kit.hosting.apigateway.rows import number
+from realtime_kit.hosting.apigateway.schedule import ALIVE_SECONDS
 from realtime_kit.protocol import frames
 
 # 42xx asks a client to come straight back, 40xx not to.
@@ -24,8 +26,6 @@ TOO_OLD = frames.error("This connection has reached its age, please reconnect", 
 UNFINISHED = frames.error("What you sent was not finished, please reconnect", 4200)
 NOT_AUTHORIZED = frames.error("Connection not authorized within timeout", 4009)
 
-# A `$disconnect` may be lost, so API Gateway is asked about each connection so often.
-ALIVE_SECONDS = 600.0
 AT_ONCE = 200
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class Swept:
     """`old`, `unauthorized` and `unfinished` (a function died over a frame of theirs) were closed,
-    `gone` were gone already, `later` are due again."""
+    `gone` were gone already, `later` are well."""
 
     old: list[str] = field(default_factory=list)
     unauthorized: list[str] = field(default_factory=list)
@@ -47,63 +47,88 @@ def sweep(
     driver: Broadcaster, transport: Transport, *, go_on: Callable[[], bool] = lambda: True
 ) -> Swept:
     """See to all connections that are due, while `go_on()`: what is left is due the next time."""
-    swept = Swept()
-    for due in driver.registry.due():
-        for start in range(0, len(due), AT_ONCE):
-            if not go_on():
-                return swept
-            page = _see_to(driver, transport, due[start : start + AT_ONCE])
-            for name in swept.__slots__:
-                getattr(swept, name).extend(getattr(page, name))
+    schedule, now = driver.registry.schedule, rows.micros(driver.registry.clock())
+    before = schedule.reached()
+    reached, swept = list(before), Swept()
+    try:
+        for partition in sorted(range(len(before)), key=before.__getitem__):
+            one = _Round(driver, transport, swept, before[partition], now)
+            if not one.run(partition, go_on):
+                break
+            if one.pages and not one.failed:
+                reached[partition] = now
+    finally:
+        if reached != before:
+            schedule.note(reached)
     return swept
 
 
-def _see_to(driver: Broadcaster, transport: Transport, due: Sequence[str]) -> Swept:
-    registry, page = driver.registry, Swept()
-    now = registry.clock()
-    keys = {rows.connection(conn): conn for conn in due}
-    alive: dict[str, Row] = {}
-    for key, row in registry.table.get_many(keys).items():
-        conn = keys[key]
-        if "dropped" in row:  # somebody began to end it and did not come to the end
-            page.gone.append(conn)
-        elif text(row, "closes") <= rows.due_time(now):
-            page.old.append(conn)
-        elif registry.bounds.authorization is not None and "authorized" not in row:
-            page.unauthorized.append(conn)
-        elif registry.is_unfinished(conn, row):
-            page.unfinished.append(conn)
-        else:
-            alive[conn] = row
-    _ask_after(driver, transport, alive, page)
-    driver.disconnect(page.gone)
-    for conns, frame in (
-        (page.old, TOO_OLD),
-        (page.unauthorized, NOT_AUTHORIZED),
-        (page.unfinished, UNFINISHED),
-    ):
-        _send_away(driver, conns, frame)
-    return page
+@dataclass(slots=True)
+class _Round:
+    """Through one part of the list, of the moments after `reached`, up to `now`."""
 
+    driver: Broadcaster
+    transport: Transport
+    swept: Swept
+    reached: int
+    now: int
+    pages: int = 0
+    failed: bool = False
 
-def _ask_after(
-    driver: Broadcaster, transport: Transport, alive: Mapping[str, Row], page: Swept
-) -> None:
-    """Sort out those that are not there any more; the others are due again."""
-    known = transport.describe(list(alive)) if alive else {}
-    again = rows.due_time(driver.registry.clock() + ALIVE_SECONDS)
-    for conn, row in alive.items():
-        if conn in known and known[conn] is None:
-            page.gone.append(conn)
-        else:
-            driver.registry.postpone(conn, row, min(text(row, "closes"), again))
-            page.later.append(conn)
+    def run(self, partition: int, go_on: Callable[[], bool]) -> bool:
+        """Whether it came to the end."""
+        for due in self.driver.registry.schedule.due(partition, self.reached, self.now):
+            self.pages += 1
+            conns = list(due)
+            for start in range(0, len(conns), AT_ONCE):
+                if not go_on():
+                    return False
+                self._see_to({conn: due[conn] for conn in conns[start : start + AT_ONCE]})
+        return True
 
+    def _see_to(self, due: Mapping[str, Row]) -> None:
+        registry, page = self.driver.registry, Swept()
+        alive: list[str] = []
+        looked = self.reached - rows.micros(ALIVE_SECONDS)
+        found = registry.table.get_many(map(rows.connection, due))
+        for conn, listed in due.items():
+            row = found.get(rows.connection(conn))
+            if row is None:
+                self._forget(conn, listed)
+            elif "dropped" in row:  # somebody began to end it and did not come to the end
+                page.gone.append(conn)
+            elif number(listed, "closes") <= self.now:
+                page.old.append(conn)
+            elif registry.bounds.authorization is not None and "authorized" not in row:
+                page.unauthorized.append(conn)
+            elif registry.is_unfinished(conn, row, looked):
+                page.unfinished.append(conn)
+            else:
+                alive.append(conn)
+        known = self.transport.describe(alive) if alive else {}
+        for conn in alive:
+            is_gone = conn in known and known[conn] is None
+            (page.gone if is_gone else page.later).append(conn)
+        self._end(page)
+        for name in Swept.__slots__:
+            getattr(self.swept, name).extend(getattr(page, name))
 
-def _send_away(driver: Broadcaster, conns: Sequence[str], frame: str) -> None:
-    if not conns:
-        return
-    try:
-        driver.send_away(conns, frame)
-    except ProviderError:
-        _log.exception("not all of %d connections were closed; they are due again", len(conns))
+    def _forget(self, conn: str, listed: Row) -> None:
+        """It is listed and not there: it has gone, or is about to come."""
+        if number(listed, "since") < self.now - rows.micros(CLAIM_SECONDS):
+            self.driver.registry.schedule.forget(conn)
+
+    def _end(self, page: Swept) -> None:
+        self.driver.disconnect(page.gone)
+        self._send_away(page.old, TOO_OLD)
+        self._send_away(page.unauthorized, NOT_AUTHORIZED)
+        self._send_away(page.unfinished, UNFINISHED)
+
+    def _send_away(self, conns: Sequence[str], frame: str) -> None:
+        if not conns:
+            return
+        try:
+            self.driver.send_away(conns, frame)
+        except ProviderError:
+            self.failed = True
+            _log.exception("not all of %d connections were closed; they are due again", len(conns))

@@ -222,9 +222,9 @@ def watcher(world):
     return client
 
 
-def is_unfinished(world, client):
+def is_unfinished(world, client, since=0):
     row = world.rows()[rows.connection(client.conn)]
-    return world.registry.is_unfinished(client.conn, row)
+    return world.registry.is_unfinished(client.conn, row, since)
 
 
 def test_a_join_whose_function_died(world, watcher):
@@ -274,10 +274,9 @@ def test_a_leave_whose_function_died_and_another_who_comes_on_the_same_connectio
 def test_nothing_is_looked_up_for_who_has_not_moved(world, watcher, monkeypatch):
     world.clock.advance(31)
     assert not is_unfinished(world, watcher)
-    row = world.rows()[rows.connection(watcher.conn)]
-    world.registry.postpone(watcher.conn, row, rows.due_time(world.clock() + 600))
+    looked = rows.micros(world.clock())
     monkeypatch.setattr(world.table, "query", None)
-    assert not is_unfinished(world, watcher)
+    assert not is_unfinished(world, watcher, looked)
 
 
 def test_one_write_settles_what_was_told(world, watcher):

@@ -14,6 +14,7 @@ from realtime_kit.hosting.apigateway.dynamodb import DynamoDBError
 from realtime_kit.hosting.apigateway.ids import to_socket_id
 from realtime_kit.hosting.apigateway.registry import CLAIM_SECONDS, Bounds
 from realtime_kit.hosting.apigateway.rows import Names
+from realtime_kit.hosting.apigateway.table import Change
 from realtime_kit.protocol import effects
 from realtime_kit.protocol.connection import Connection
 from realtime_kit.testing.dynamodb import MemoryDynamoDB
@@ -125,23 +126,39 @@ def test_no_bounds(make_world):
 # --- age and proof --------------------------------------------------------------------------
 
 
-def due(world):
-    return [conn for page in world.registry.due() for conn in page]
+def due(world, seconds=1e9):
+    """Who had a moment within the last `seconds`."""
+    schedule, now = world.registry.schedule, rows.micros(world.clock())
+    parts = range(rows.DUE_PARTITIONS)
+    after = max(0, now - rows.micros(seconds))
+    return [conn for part in parts for page in schedule.due(part, after, now) for conn in page]
 
 
-def test_a_connection_is_due_when_it_must_have_proven_something(world):
+def test_the_moments_at_which_a_connection_is_looked_at(world):
     client = world.connect()
-    world.clock.advance(29.9)
-    assert due(world) == []
-    world.clock.advance(0.2)
-    assert due(world) == [client.conn]
-    row = world.rows()[rows.connection(client.conn)]
-    world.registry.postpone(client.conn, row, row["closes"])
-    assert due(world) == []
-    world.registry.postpone(client.conn, row, row["due"])  # by who read the row before
-    assert due(world) == []
-    world.clock.advance(107.5 * 60)
-    assert due(world) == [client.conn]
+    moments = []
+    for second in range(1, 100 * 60):
+        world.clock.advance(1)
+        if due(world, 1):
+            moments.append(second)
+    # When it must have proven something, and all ten minutes.
+    assert moments == [30, *range(600, 6000, 600)]
+    world.clock.advance(7.5 * 60 + 2)
+    assert due(world, 1) == due(world, 0) == [client.conn]  # it is too old, and stays so
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pauses=st.lists(st.integers(1, 2_000), min_size=1))
+def test_no_moment_is_passed_over_however_late_sweeps_are(make_world, pauses):
+    world = make_world()
+    world.connect()
+    moments, passed = [30, *range(600, 6_000, 600)], 0
+    for pause in pauses:
+        world.clock.advance(pause)
+        between = [at for at in moments if passed < at <= passed + pause]
+        passed += pause
+        if passed < 6_000:
+            assert bool(due(world, pause)) is bool(between)
 
 
 @pytest.mark.parametrize(("drawn", "minutes"), [(0.0, 100), (0.5, 107.5), (0.999, 115)])
@@ -150,16 +167,16 @@ def test_connections_that_began_together_end_apart(make_world, drawn, minutes):
     world.registry._random = lambda: drawn
     world.connect()
     world.clock.advance(minutes * 60 - 1)
-    assert due(world) == []
+    assert due(world, 0) == []
     world.clock.advance(1.1)
-    assert len(due(world)) == 1
+    assert len(due(world, 0)) == 1
 
 
-def test_who_is_dropped_is_not_put_off(world):
+def test_who_has_gone_is_not_looked_at(world):
     client = world.connect()
-    row = world.rows()[rows.connection(client.conn)]
     client.go()
-    world.registry.postpone(client.conn, row, row["closes"])
+    world.clock.advance(31)
+    assert due(world) == []
     assert world.rows() == {}
 
 
@@ -483,7 +500,8 @@ def test_an_end_whose_answer_was_lost(lossy, lost):
 
 
 @pytest.mark.parametrize(
-    "lost", ["dropped = if_not_exists", "ended = :told", "DeleteRequest", "due = :due"]
+    "lost",
+    ["dropped = if_not_exists", "ended = :told", "DeleteRequest", "attribute_exists(dropped)"],
 )
 def test_a_drop_some_of_whose_answers_were_lost(lossy, lost):
     world, db = lossy
@@ -592,6 +610,23 @@ def test_two_at_once_for_the_last_of(make_world, check, what):
     check(world.rows())
 
 
+def test_who_came_first_waits_for_the_others_to_give_up(make_world, check):
+    world = make_world(bounds=Bounds(per_address=1))
+    names, now = world.registry.names, world.clock()
+    values = {"since": rows.micros(now + 1), "expires": rows.expiry(now)}
+    later = Change("Put", names.address("192.0.2.1", "later"), values=values)
+    world.table.write(later)
+    world.pauses.clear()
+    assert not connect(world, "192.0.2.1")[1]  # it did not give up: it was there before
+    assert 1 < sum(world.pauses) < 5
+    assert [key.sk for key in world.rows()] == ["later"]
+    waited = world.pauses.copy()
+    world.table._sleep = lambda _: world.table.delete_many([later.key])
+    assert connect(world, "192.0.2.1")[1]
+    assert world.pauses == waited
+    check(world.rows())
+
+
 def test_who_may_be_about_to_tell_is_looked_after(world):
     client, watcher = world.connect(), world.connect()
     client.subscribe(ROOM, "7")
@@ -672,10 +707,6 @@ def test_no_expression_uses_a_reserved_word(make_world):
         client.unsubscribe("a")
         if number % 3:
             client.go()
-    world.clock.advance(30)
-    for conn in due(world):
-        row = world.rows()[rows.connection(conn)]
-        world.registry.postpone(conn, row, row["closes"])
     words = {
         word for text in db.expressions for word in re.findall(r"(?<![:\w])[A-Za-z_]\w*", text)
     }

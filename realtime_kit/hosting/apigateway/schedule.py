@@ -1,0 +1,70 @@
+"""When each connection must be looked at.
+
+A connection has one row in a list, from its beginning to its end, which nobody writes in between:
+the moments follow from when it began. A sweep reads the list and notes in one row how far it came,
+for each part of the list, so no moment is passed over when a sweep fails or is late. Written anew
+for each look, the rows would cost more than all that a connection does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+
+from realtime_kit.hosting.apigateway import rows
+from realtime_kit.hosting.apigateway.dynamodb import Key, Row, unpacked
+from realtime_kit.hosting.apigateway.rows import Names, number
+from realtime_kit.hosting.apigateway.table import Change, Table
+
+# A `$disconnect` may be lost, so API Gateway is asked about each connection so often.
+ALIVE_SECONDS = 600.0
+
+
+class Schedule:
+    """`proof`: seconds in which a connection must have proven something, None for ever. Times are
+    microseconds since 1970, of `clock`, which gives seconds."""
+
+    def __init__(
+        self, table: Table, names: Names, *, clock: Callable[[], float], proof: float | None
+    ) -> None:
+        self._table = table
+        self._names = names
+        self._clock = clock
+        self._proof = None if proof is None else rows.micros(proof)
+
+    def entry(self, conn: str, since: float, closes: float) -> Change:
+        """The row of a connection that begins, and is closed at the latest at `closes`."""
+        times = {"since": rows.micros(since), "closes": rows.micros(closes)}
+        values: Row = {**times, "expires": rows.expiry(since)}
+        return Change("Put", self._names.due(conn), values=values)
+
+    def forget(self, conn: str) -> None:
+        self._table.write(Change("Delete", self._names.due(conn)))
+
+    def due(self, partition: int, reached: int, now: int) -> Iterator[dict[str, Row]]:
+        """Those with a moment after `reached`, up to `now`: for each page of the list their rows by
+        connection. An empty list has no page."""
+        for items in self._table.pages(self._names.due_partition(partition)):
+            if items:
+                found = map(unpacked, items)
+                yield {str(row["sk"]): row for row in found if self._is_due(row, reached, now)}
+
+    def _is_due(self, row: Row, reached: int, now: int) -> bool:
+        since, period = number(row, "since"), rows.micros(ALIVE_SECONDS)
+        if number(row, "closes") <= now:
+            return True
+        if self._proof is not None and reached < since + self._proof <= now:
+            return True
+        return (now - since) // period > max(0, reached - since) // period
+
+    def reached(self) -> list[int]:
+        """How far sweeps have come, for each part: every moment up to then was seen to."""
+        row = self._table.get(self._noted())
+        return [0] * rows.DUE_PARTITIONS if row is None else json.loads(str(row["reached"]))
+
+    def note(self, reached: Sequence[int]) -> None:
+        values: Row = {"reached": json.dumps(reached), "expires": rows.expiry(self._clock())}
+        self._table.write(Change("Put", self._noted(), values=values))
+
+    def _noted(self) -> Key:
+        return self._names.swept()
