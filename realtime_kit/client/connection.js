@@ -25,7 +25,7 @@ export function keepConnected(options, hooks) {
   let state = "connecting";
   let session, config, timer, attemptedAt;
   let attempts = 0; // since the last connection that held
-  let misses = 0; // failed attempts of the transport whose turn it is
+  let misses = 0; // failed attempts
   let turn = 0;
 
   const become = (next, detail) => {
@@ -68,6 +68,7 @@ export function keepConnected(options, hooks) {
     for (let tried = 0; tried < names.length; tried += 1) {
       const at = (turn + tried) % names.length;
       const transport = await loaders[names[at]]();
+      mine.at = at;
       mine.better = names.slice(0, at).map((name) => loaders[name]);
       if (transport.supported(cfg)) return transport;
     }
@@ -87,7 +88,7 @@ export function keepConnected(options, hooks) {
 
   function opened(mine, { socketId = null }) {
     Object.assign(mine, { resumed: mine.isOpen, isOpen: true, openedAt: Date.now(), socketId });
-    misses = 0;
+    misses = mine.at * TRIES_PER_TRANSPORT; // lost again, this one comes first
     sockets.unshift(socketId);
     sockets.splice(SOCKETS);
     hooks.opened(mine);
@@ -102,7 +103,8 @@ export function keepConnected(options, hooks) {
     become(isOffline() ? "offline" : "waiting", detail);
   }
 
-  function lost({ isOpen, openedAt }, { error, retry = true, wait }) {
+  function lost({ isOpen, openedAt }, { error, retry = true, wait, isBetter }) {
+    if (isBetter) misses = 0;
     if (!isOpen) {
       misses += config ? 1 : 0;
       config = null; // what could not be reached may have moved

@@ -56,7 +56,7 @@ export class PresenceChannel extends Channel {
 
   succeeded(data) {
     super.succeeded();
-    this.members.rebuild(data.presence.hash, String(this.#myId));
+    if (data.presence) this.members.rebuild(data.presence.hash, String(this.#myId));
   }
 
   deliver(event, data, meta) {

@@ -17,7 +17,8 @@
 //     than frames have brought (5). What fails for the moment is tried again, later each time.
 //  7. Its answer: events after the position are delivered, in their order. What it leaves out is this
 //     client's own. Then the position is the answer's, if that is ahead; held frames at or before it
-//     are dropped; 3 goes for the others. `recovered: false`: onGap, and on from the answer's position.
+//     are dropped; 3 goes for the others. `recovered: false`: onGap, and on from the answer's position;
+//     but if frames have moved the position meanwhile, it is asked again from there.
 //  8. If TRIES answers do not explain a held frame: of another epoch it is dropped; else onGap, and it
 //     is delivered.
 //  9. A lost connection forgets frames held and questions asked; positions stay, so that the next
@@ -235,8 +236,9 @@ export function keepOrder({ client: { channels }, report, tell }) {
       if (!channel) continue;
       const state = stateOf(channel);
       const wasAsked = places.get(name) === null; // where it is, and nothing else
-      if (!recovered) {
-        lose(channel, isAhead(channel.position, position) ? position : channel.position);
+      if (!recovered && channel.position !== places.get(name)) due.add(channel);
+      else if (!recovered) {
+        lose(channel, position);
         // Those that were held before the question are part of what is lost.
         for (const [place, { tries }] of state.held) if (tries >= 0) state.held.delete(place);
       } else if (wasAsked && channel.position !== null) {

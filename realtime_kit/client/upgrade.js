@@ -1,5 +1,5 @@
 // The way back after a fallback: better transports are tried now and then, beside the one that works.
-const FIRST_MS = 15_000;
+const FIRST_MS = 5000;
 const LONGEST_MS = 600_000; // the wait doubles up to this
 const SPREAD = 0.25;
 
@@ -13,7 +13,7 @@ export async function seek(session, told, lost) {
       if (!(await works(load, session.cfg, told, signal))) continue;
       const { RealtimeError } = await import("./events.js");
       const error = new RealtimeError("connection_lost", "a better transport works again");
-      if (!signal.aborted) lost(session, { error, wait: 0 });
+      if (!signal.aborted) lost(session, { error, wait: 0, isBetter: true });
       return;
     }
   }

@@ -355,7 +355,7 @@ function quietTransport(supported = true) {
   return { opened, load: async () => ({ supported: () => supported, open }) };
 }
 
-test("transports fall back in the order of the config after two failed attempts, and start over", async (t) => {
+test("transports fall back in the order of the config after two failed attempts, and come back to the best", async (t) => {
   const server = stage(t);
   server.config.transports = ["pigeon", "socket", "sse"];
   server.onConnect = (socket) => socket.drop();
@@ -370,13 +370,18 @@ test("transports fall back in the order of the config after two failed attempts,
   sse.opened[0].hooks.event("a", "pusher:subscription_succeeded", {});
   assert.equal(channel.state, "subscribed");
   assert.equal(channel.whisper.call(client.subscribe("private-b"), "x"), false, "it cannot publish");
-  server.onConnect = (socket) => socket.establish();
-  sse.opened[0].hooks.position("a", { epoch: "e", offset: 9 });
+  sse.opened[0].hooks.position("a", "e:9");
   sse.opened[0].hooks.state("lost", { error: new RealtimeError("connection_lost", "gone") });
-  await pass(t, 10_000);
+  await pass(t, 5000);
   assert.equal(client.state, "connected");
-  assert.equal(server.sockets.length, 3, "the best one again");
-  assert.deepEqual(channel.position, { epoch: "e", offset: 9 });
+  assert.equal(sse.opened.length, 2, "what worked last is tried first");
+  assert.deepEqual(sse.opened[1].told[0], ["a", null, "e:9"]);
+  server.onConnect = (socket) => socket.establish();
+  await pass(t, 30_000);
+  assert.equal(client.state, "connected");
+  assert.equal(client.socketId, server.socket.socketId, "the best one again");
+  assert.equal(sse.opened.length, 2);
+  assert.equal(channel.position, "e:9");
 });
 
 test("a transport that cannot work here is passed over at once", async (t) => {

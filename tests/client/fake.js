@@ -4,7 +4,11 @@
  * `server.fetch` go into `connect()`.
  */
 import { connect } from "../../realtime_kit/client/realtime.js";
-import "../../realtime_kit/client/transports/socket.js"; // loaded, so that no test waits for the disk
+// Loaded, so that no test waits for the disk:
+import "../../realtime_kit/client/resume.js";
+import "../../realtime_kit/client/transports/socket.js";
+import "../../realtime_kit/client/upgrade.js";
+import "../../realtime_kit/client/user.js";
 
 export const CONFIG_URL = "http://app.test/realtime/config";
 

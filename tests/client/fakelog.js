@@ -160,9 +160,15 @@ export function streamingServer(...names) {
   };
   server.onStream = (request, signal) => {
     const stream = new FakeStream(request, signal);
-    const { names: asked, places } = server.log.asked(request);
+    const { names: asked, places, sockets } = server.log.asked(request);
     const began = asked.map((name, at) => places[at] || server.log.position(name));
     streams.push(stream.write(`retry: 1000\n\nid: ${began}\n\n`));
+    for (const [at, name] of asked.entries()) {
+      for (const event of server.log.read(name, places[at], sockets).events) {
+        began[at] = `${event.epoch}:${event.offset}`;
+        stream.event(began, event);
+      }
+    }
     return stream.response;
   };
   return Object.assign(server, { streams });

@@ -1,11 +1,11 @@
 // The client against a Flask application and the embedded server, with pusher-js as the other party.
 import assert from "node:assert/strict";
-import { createServer, connect as connectTcp } from "node:net";
 import { test } from "node:test";
 import Pusher from "pusher-js";
 import nacl from "tweetnacl";
 import { WebSocket } from "ws";
 import { connect } from "../../realtime_kit/client/realtime.js";
+import { proxy } from "./line.js";
 
 const { APPLICATION } = process.env;
 const DEADLINE_MS = 10_000;
@@ -186,23 +186,6 @@ test("encrypted channels open with tweetnacl, and what one of them says nobody e
   await call("/do/trigger", { channels: "private-encrypted-safe", name: "secret", data: { n: "ü" } });
   assert.deepEqual(await opened, { n: "ü" });
 });
-
-/** Between client and server: cuts what goes through it. */
-async function proxy(t, port) {
-  const through = new Set();
-  const server = createServer((near) => {
-    const far = connectTcp(port, "127.0.0.1");
-    for (const [one, other] of [[near, far], [far, near]]) {
-      through.add(one);
-      one.on("error", () => {}).on("close", () => (through.delete(one), other.destroy()));
-      one.pipe(other);
-    }
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const cut = () => through.forEach((socket) => socket.destroy());
-  t.after(() => (cut(), server.close()));
-  return { cut, port: server.address().port };
-}
 
 test("a cut in the network: the client comes back by itself, and so do channels and members", async (t) => {
   const { client: { socket: { port } } } = await (await fetch(`${APPLICATION}/realtime/config`)).json();

@@ -1,8 +1,6 @@
 // The transports that read the application's log: sse and poll.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import "../../realtime_kit/client/resume.js";
-import "../../realtime_kit/client/upgrade.js";
 import { parser } from "../../realtime_kit/client/transports/event-stream.js";
 import "../../realtime_kit/client/transports/poll.js";
 import "../../realtime_kit/client/transports/sse-native.js";
@@ -194,10 +192,24 @@ for (const transport of ["sse", "poll"]) {
     assert.equal(channel.position, "e1:3");
   });
 
-  test(`${transport}: members are not known, and none are made up`, async (t) => {
+  test(`${transport}: members are not known, and none are made up; those of before stay`, async (t) => {
     const server = stage(t, streamingServer("presence-a"));
-    const { channels: [room] } = await connected(t, server, ["presence-a"], { order: [transport] });
-    assert.deepEqual([room.state, room.members.count, room.members.me], ["subscribed", 0, null]);
+    const first = await connected(t, server, ["presence-a"], { order: [transport] });
+    const [alone] = first.channels;
+    assert.deepEqual([alone.state, alone.members.count, alone.members.me], ["subscribed", 0, null]);
+    server.rosters["presence-a"] = { 1: {}, 2: {} };
+    const { client, channels: [room] } = await connected(t, server, ["presence-a"], { order: ["socket", transport] });
+    assert.deepEqual([client.socketId, room.members.count], ["1.1", 2]);
+    const left = [];
+    room.members.on("left", ({ id }) => left.push(id));
+    server.onConnect = (socket) => socket.drop();
+    server.socket.drop();
+    await pass(t, 6000);
+    assert.deepEqual([client.state, room.members.count, left], ["connected", 2, []]);
+    server.onConnect = (socket) => socket.establish();
+    delete server.rosters["presence-a"][2];
+    await pass(t, 30_000, 500);
+    assert.deepEqual([room.members.count, left], [1, ["2"]]);
   });
 
   test(`${transport}: encrypted channels fetch their key; without decrypt they are denied`, async (t) => {
@@ -242,7 +254,7 @@ for (const transport of ["sse", "poll"]) {
     const channels = names.map((name) => client.subscribe(name));
     channels.at(-1).onError(() => {});
     await pass(t, 100, 10);
-    assert.equal(server.asked("events").length, 1);
+    assert.equal(server.asked("events")[0].query.getAll("channel").length, 100);
     assert.ok(channels.slice(0, 100).every(({ state }) => state === "subscribed"));
     assert.deepEqual([channels[100].state, channels[100].error.status], ["denied", 413]);
   });
@@ -283,7 +295,7 @@ test("sse: a proxy that holds the stream back is noticed, and poll has its turn"
     return server.streams.at(-1).response;
   };
   const { client, channels: [a], heard } = await connected(t, server, ["a"]);
-  await pass(t, 40_000, 500);
+  await pass(t, 34_000, 500);
   assert.equal(server.streams.length, 2);
   assert.deepEqual([client.state, a.state], ["connected", "subscribed"]);
   server.log.append("a", "x", 1);
@@ -424,9 +436,11 @@ test("sse by EventSource: headers cannot be sent, so there is a ticket for each"
 test("poll: all channels in one request, one at a time; ETag and 304", async (t) => {
   const server = watch(stage(t, serverWith("a", "b")));
   const { client, heard, channels: [a, b] } = await connected(t, server, ["a", "b"], { order: ["poll"] });
-  assert.deepEqual([client.state, a.state, b.state, times(server).length], ["connected", "subscribed", "subscribed", 1]);
+  assert.deepEqual([client.state, a.state, b.state, times(server).length], ["connected", "subscribed", "subscribed", 2]);
   await pass(t, 4000);
-  const second = server.asked("events")[1];
+  const [first, second] = server.asked("events");
+  assert.equal(first.query.get("wait"), null, "so that ready() need not wait for an event");
+  assert.equal(second.query.get("wait"), "25");
   assert.equal(second.headers.get("If-None-Match"), '"@1700000000000:0,@1700000000000:0"');
   server.log.append("a", "x", 1);
   server.log.append("b", "x", 2, { exclude: client.socketId });
@@ -434,8 +448,8 @@ test("poll: all channels in one request, one at a time; ETag and 304", async (t)
   await pass(t, 4000);
   assert.deepEqual(heard, [["a", 1, 1, "string"], ["b", 3, 2, "string"]]);
   assert.deepEqual([a.position, b.position], ["e1:1", "e2:2"]);
-  const gaps = times(server).slice(1).map((time, n) => time - times(server)[n]);
-  assert.ok(gaps.every((gap) => gap >= 3000 && gap <= 3800), `${gaps}`);
+  const gaps = times(server).slice(2).map((time, n) => time - times(server)[n + 1]);
+  assert.ok(gaps.length > 1 && gaps.every((gap) => gap >= 3000 && gap <= 3800), `${gaps}`);
 });
 
 test("poll: pages are fetched at once", async (t) => {
@@ -524,8 +538,8 @@ test("socket, then sse, then poll, and back to what is better when that works ag
   assert.ok(server.streams.length >= 2, "tried beside, then taken");
   assert.equal(server.streams[0].ended, true);
   assert.equal(server.streams.at(-1).ended, false);
-  assert.equal(server.streams.at(-1).request.headers.get("Last-Event-ID"), "e1:3");
   assert.deepEqual(datas(heard), [1, 2, 3]);
+  assert.equal(a.position, "e1:3");
 
   server.onConnect = (socket) => socket.establish();
   await pass(t, 40_000);
@@ -560,5 +574,5 @@ test("`order` says which transports are used, and in which order", async (t) => 
   const server = stage(t, streamingServer("a"));
   server.config.transports = ["socket", "sse", "poll"];
   await connected(t, server, ["a"], { order: ["poll", "sse"] });
-  assert.deepEqual([server.sockets.length, server.streams.length, server.asked("events").length], [0, 0, 1]);
+  assert.deepEqual([server.sockets.length, server.streams.length, server.asked("events").length > 0], [0, 0, true]);
 });

@@ -1,7 +1,6 @@
 // Order, repeats and holes: the rules at the head of resume.js, by their numbers.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import "../../realtime_kit/client/resume.js"; // loaded, so that no test waits for the disk
 import { json, settle, until } from "./fake.js";
 import { serverWith } from "./fakelog.js";
 

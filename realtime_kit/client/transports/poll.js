@@ -11,14 +11,15 @@ export const supported = ({ events }) => Boolean(events);
 
 export const open = (cfg, hooks) => reading(cfg, hooks, makeOnce);
 
-function makeOnce({ cfg, places, refuse, ...reader }) {
+function makeOnce({ cfg, places, subscribed, refuse, ...reader }) {
   let tag;
   let retry = 3000;
-  let canWait = false;
+  let canWait = true;
 
   return async function once(signal) {
-    const wait = isHidden() ? 0 : WAIT_S;
     const asked = new Map(places);
+    const isFirst = [...asked.keys()].some((name) => !subscribed.has(name)); // which need not wait
+    const wait = isFirst || isHidden() ? 0 : WAIT_S;
     const began = Date.now();
     const answer = await look(cfg, asked, { wait, tag, signal, refuse });
     if (signal.aborted || !answer) return 0;
@@ -27,7 +28,7 @@ function makeOnce({ cfg, places, refuse, ...reader }) {
     const entries = Object.entries(answer.channels);
     for (const [name, { position, recovered }] of entries) reader.moved(name, position, !recovered);
     ({ tag, retry = retry } = answer);
-    if (entries.some(([, { more }]) => more)) return 0;
+    if (isFirst || entries.some(([, { more }]) => more)) return 0;
     const isLate = Date.now() - began >= WAITED_MS;
     if (isLate || !answer.events.length) canWait = isLate && wait > 0;
     return canWait ? 0 : interval(retry * (1 + SPREAD * Math.random()));

@@ -43,6 +43,7 @@ export function reading(cfg, hooks, read, check = () => {}) {
   const reader = {
     cfg: { ...cfg, sockets },
     places,
+    subscribed,
     refuse,
 
     /** The application answers for these channels. */
@@ -52,7 +53,7 @@ export function reading(cfg, hooks, read, check = () => {}) {
       for (const name of names) {
         if (!places.has(name) || subscribed.has(name)) continue;
         subscribed.add(name);
-        hooks.event(name, "pusher:subscription_succeeded", { presence: { hash: {} } });
+        hooks.event(name, "pusher:subscription_succeeded", {});
       }
     },
 
