@@ -77,7 +77,8 @@ def dev(app: str, reload: bool, provider: str | None, **where: Any) -> None:
 @click.command(short_help="Run the demo.")
 @_options
 def demo(**where: Any) -> None:
-    """Run the demo: chat rooms with presence, in as many browser windows as you open.
+    """Run the demo: chat, notifications, a dashboard, todos and likes, in as many browser windows
+    as you open.
 
     To change its code as you go, run `realtime-kit dev` instead.
 

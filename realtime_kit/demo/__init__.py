@@ -1,10 +1,10 @@
-"""The demo: chat rooms with presence, typing, history and notifications, on any provider.
+"""The demo: a chat, notifications, a dashboard, a list and likes, on any provider.
 
     realtime-kit demo
 
-An ordinary Flask application over public names of realtime-kit; `live.py` is all of its real-time
-side, `views.py` its views. It keeps its data in one SQLite file: `DEMO_DB`, or by default
-`realtime-kit/demo.sqlite3` in the user's cache directory.
+An ordinary Flask application over public names of realtime-kit; `live.py` is the real-time side of
+the chat, `views.py` its views, and each of the other pages is one module. It keeps its data in one
+SQLite file: `DEMO_DB`, or by default `realtime-kit/demo.sqlite3` in the user's cache directory.
 """
 
 from __future__ import annotations
@@ -21,16 +21,25 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from realtime_kit import assets
 from realtime_kit.demo import seats, text, views
+from realtime_kit.demo.common import ENDPOINTS, address, pages
 from realtime_kit.demo.live import rt
 from realtime_kit.demo.store import Store, default_path
+
+try:
+    from realtime_kit.demo import dashboard, likes, notifications, todos  # noqa: F401
+    from realtime_kit.demo.database import open_database
+except ModuleNotFoundError:
+    HAS_PAGES = False  # without SQLAlchemy it is the chat alone
+else:
+    HAS_PAGES = True
 
 __all__ = ["create_app"]
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """The Flask application. `config` is Flask's, and `DEMO_DB`; it goes before the environment."""
-    pages = assets.path("templates")
-    app = Flask(__name__, template_folder=str(pages), static_folder=str(pages / "static"))
+    templates = assets.path("templates")
+    app = Flask(__name__, template_folder=str(templates), static_folder=str(templates / "static"))
     app.config.update(
         DEMO_DB=os.environ.get("DEMO_DB") or default_path(os.environ),
         SESSION_COOKIE_NAME="realtime_demo",
@@ -39,12 +48,17 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
     app.config.update(config or {})
     app.extensions["demo_store"] = store = Store(Path(app.config["DEMO_DB"]))
+    names = tuple(ENDPOINTS) if HAS_PAGES else ("chat",)
+    if HAS_PAGES:
+        app.extensions["demo_database"] = open_database(Path(app.config["DEMO_DB"]))
     app.config["SECRET_KEY"] = store.secret_key()
     rt.init_app(app)
     rt.user_loader(seats.current_person)
     app.register_blueprint(views.front)
     app.register_blueprint(views.chat)
+    app.register_blueprint(pages)
     app.jinja_env.globals.update(csrf_token=seats.csrf_token, csp_nonce=_nonce)
+    app.jinja_env.globals.update(page_names=names, address=address)
     app.register_error_handler(HTTPException, _problem)
     app.register_error_handler(text.Refused, _refused)
     app.after_request(_protect)

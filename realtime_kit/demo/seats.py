@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from typing import Any
 
-from flask import Request, abort, g, redirect, request, session, url_for
+from flask import Blueprint, Request, abort, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response
 
 from realtime_kit.demo.live import store
@@ -56,6 +57,18 @@ def current_person() -> Person | None:
     return person_on(int(seat)) if seat.isdecimal() and len(seat) < 3 else None
 
 
+def guard(blueprint: Blueprint) -> None:
+    """Its views are for whoever sits on the seat in their address, from pages of ours."""
+    blueprint.url_value_preprocessor(pull_seat)
+    blueprint.url_defaults(_keep_seat)
+    blueprint.before_request(check_csrf)
+    blueprint.before_request(require_person)
+
+
+def _keep_seat(_endpoint: str, values: dict[str, Any]) -> None:
+    values.setdefault("seat", g.get("seat", 0))
+
+
 def pull_seat(endpoint: str | None, values: dict[str, int] | None) -> None:
     """Take the seat out of the address, for all views of the blueprint."""
     g.seat = (values or {}).pop("seat")
@@ -66,7 +79,7 @@ def require_person() -> Response | None:
     person = person_on(g.seat)
     if person is None:
         if request.method == "GET" and not wants_json(request):
-            return redirect(url_for("front.join"))
+            return redirect(url_for("front.join", next=request.path.rpartition("/")[2]))
         abort(401, "Nobody sits here any more. Pick a name again.")
     g.person = person
     return None

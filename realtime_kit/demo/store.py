@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS reads (
 CREATE TABLE IF NOT EXISTS notifications (
     id INTEGER PRIMARY KEY AUTOINCREMENT, person TEXT NOT NULL, kind TEXT NOT NULL,
     sender TEXT NOT NULL, room TEXT, text TEXT NOT NULL, at INTEGER NOT NULL,
-    read INTEGER NOT NULL DEFAULT 0
+    read INTEGER NOT NULL DEFAULT 0, version INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS notifications_of_person ON notifications (person, id);
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -83,7 +83,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """`kind` is mention, wave, invitation or removal; `room` is None for a wave."""
+    """`kind` is mention, wave, invitation, removal or note; `room` is None for wave and note."""
 
     id: int
     kind: str
@@ -129,6 +129,9 @@ class Store:
         with self._open() as db:
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(_SCHEMA)
+            columns = db.execute("PRAGMA table_info(notifications)").fetchall()
+            if "version" not in {column["name"] for column in columns}:  # of an earlier demo
+                db.execute("ALTER TABLE notifications ADD version INTEGER NOT NULL DEFAULT 0")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -173,6 +176,11 @@ class Store:
     def find_person(self, name: str) -> Person | None:
         """By id, or by a name that makes the same id."""
         return self.person(handle(name, "person"))
+
+    def people(self) -> list[Person]:
+        with self._open() as db:
+            rows = db.execute("SELECT id, name FROM people ORDER BY name COLLATE NOCASE LIMIT 100")
+            return [Person(**row) for row in rows]
 
     # Rooms
 
@@ -298,8 +306,9 @@ class Store:
         now = self._now()
         with self._open() as db:
             (added,) = db.execute(
-                "INSERT INTO notifications (person, kind, sender, room, text, at)"
-                " VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+                "INSERT INTO notifications (person, kind, sender, room, text, at, version)"
+                " SELECT ?, ?, ?, ?, ?, ?, ifnull(max(version), 0) + 1 FROM notifications"
+                " RETURNING id",
                 (person_id, kind, sender.id, room.id if room else None, text, now),
             ).fetchone()
             db.execute(
@@ -324,10 +333,18 @@ class Store:
             ).fetchall()
         return [_notification(row) for row in rows]
 
+    def unread(self, person: Person) -> int:
+        """How many notifications are."""
+        with self._open() as db:
+            sql = "SELECT count(*) FROM notifications WHERE person = ? AND NOT read"
+            return int(db.execute(sql, (person.id,)).fetchone()[0])
+
     def mark_notifications_read(self, person: Person, only: int | None = None) -> None:
         with self._open() as db:
             db.execute(
-                "UPDATE notifications SET read = 1 WHERE person = ? AND id = ifnull(?, id)",
+                "UPDATE notifications SET read = 1,"
+                " version = (SELECT max(version) + 1 FROM notifications)"
+                " WHERE person = ? AND id = ifnull(?, id) AND NOT read",
                 (person.id, only),
             )
 

@@ -8,6 +8,7 @@ import unicodedata
 NAME = 24
 ROOM_NAME = 32
 MESSAGE = 2_000
+TODO = 120
 MENTIONS = 10  # people that one message rings the bell of
 
 _MENTION = re.compile(r"(?<![\w@])@([a-z0-9]+(?:-[a-z0-9]+)*)", re.IGNORECASE)
@@ -35,6 +36,16 @@ def message(given: object) -> str:
         raise Refused("A message needs some text.")
     if len(text) > MESSAGE:
         raise Refused(f"A message has at most {MESSAGE:,} characters; this one has {len(text):,}.")
+    return text
+
+
+def todo(given: object) -> str:
+    """One line."""
+    text = " ".join(_visible(given, keep="\u200d\u200c").split())
+    if not text:
+        raise Refused("A line needs some text.")
+    if len(text) > TODO:
+        raise Refused(f"A line has at most {TODO} characters; this one has {len(text)}.")
     return text
 
 

@@ -5,60 +5,78 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import Blueprint, abort, g, jsonify, redirect, render_template, request, url_for
-from werkzeug.exceptions import TooManyRequests
+from flask import (
+    Blueprint,
+    abort,
+    current_app,
+    g,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.wrappers import Response
 
-from realtime_kit.demo import hints, live, seats, text
+from realtime_kit.demo import excerpts, hints, live, seats, text
+from realtime_kit.demo.common import ENDPOINTS, address, body, of_all, slow_down
 from realtime_kit.demo.live import ring, rt, store
 from realtime_kit.demo.store import Message, Person, Room
-from realtime_kit.errors import ProviderError
+from realtime_kit.errors import ProviderError, missing_extra
 
 MAX_ROOMS = 40
-BURST, BURST_SECONDS = 30, 10.0  # messages, waves and invitations of one person
-FIRST_ROOM = "lobby"
 
 log = logging.getLogger(__name__)
 
 front = Blueprint("front", __name__)
 chat = Blueprint("chat", __name__, url_prefix="/u/<int:seat>")
-chat.url_value_preprocessor(seats.pull_seat)
-for before in (seats.check_csrf, seats.require_person):
-    chat.before_request(before)
+seats.guard(chat)
 front.before_request(seats.check_csrf)
 
 
-@chat.url_defaults
-def keep_seat(_endpoint: str, values: dict[str, Any]) -> None:
-    values.setdefault("seat", g.get("seat", 0))
-
-
 @front.get("/")
-def home() -> Response | str:
+def home() -> str:
+    """What all of this is, and where."""
+    seat = seats.first()
+    person = None if seat is None else seats.person_on(seat)
+    provider = rt.settings.provider_name
+    return render_template("home.html", person=person, provider=provider, next="chat")
+
+
+@front.get(f"/<any({', '.join(ENDPOINTS)}):page>")
+def open_page(page: str) -> Response:
+    """`/likes` is the page of whoever sits first here; a name is asked for where nobody does."""
+    if page != "chat" and "demo_database" not in current_app.extensions:
+        abort(501, str(missing_extra("sql", f"/{page}")))
     seat = seats.first()
     if seat is None:
-        return join()
-    return redirect(url_for("chat.room", seat=seat, room=FIRST_ROOM))
+        return redirect(url_for("front.join", next=page))
+    return redirect(address(page, seat))
 
 
 @front.get("/join")
 def join() -> str:
-    return render_template("join.html", first=seats.first(), name="", problem=None)
+    return _ask_name(request.args.get("next", ""))
+
+
+def _ask_name(page: str, name: str = "", problem: text.Refused | None = None) -> str:
+    first = seats.first() is not None
+    page = page if page in ENDPOINTS else "chat"
+    return render_template("join.html", first=first, next=page, name=name, problem=problem)
 
 
 @front.post("/join")
 def take_seat() -> Response | tuple[str, int]:
-    given = request.form.get("name", "")
+    given, page = request.form.get("name", ""), request.form.get("next", "")
     try:
         person = store.add_person(text.name(given))
     except text.Refused as refused:
-        page = render_template("join.html", first=seats.first(), name=given, problem=refused)
-        return page, 400
+        return _ask_name(page, given, refused), 400
     seat = seats.take(person)
     if seat is None:
         abort(409, f"This browser has {seats.SEATS} people already. Let one of them leave first.")
     rt.trigger(live.NEWS, "joined", {"text": f"{person.name} came in", "person": person.id})
-    return redirect(url_for("chat.room", seat=seat, room=FIRST_ROOM), 303)
+    return redirect(address(page if page in ENDPOINTS else "chat", seat), 303)
 
 
 @chat.post("/leave")
@@ -75,25 +93,27 @@ def room(room: str) -> str:
         store.mark_read(found.id, g.person, messages[-1].id)
     page = {
         **_everything(),
-        "me": g.person,
-        "seat": g.seat,
+        **of_all(),
         "room": found,
         "messages": [message.as_json() for message in messages],
         "more": more,
         "members": store.members(found.id),
-        "base": url_for("chat.room", room="").removesuffix("/rooms/"),
         "limits": {"message": text.MESSAGE},
-        "config": url_for("realtime.config"),
-        "client": url_for("realtime.client", rest="realtime.js"),
     }
-    return render_template("chat.html", page=page, hints=hints.for_room(rt.settings, found.id))
+    return render_template(
+        "chat.html",
+        page=page,
+        current="chat",
+        hints=hints.for_room(rt.settings, found.id),
+        excerpts=excerpts.of("chat"),
+    )
 
 
 @chat.post("/rooms")
 def create_room() -> Response:
     name = text.name(request.form.get("name"), limit=text.ROOM_NAME)
     private = request.form.get("private") == "on"
-    _slow_down()
+    slow_down()
     room = store.add_room(name, g.person, private=private, limit=MAX_ROOMS)
     if room is None:
         abort(409, f"There is a room “{name}” already, or there are too many rooms.")
@@ -114,14 +134,16 @@ def earlier(room: str) -> Response:
 @chat.post("/rooms/<room>/messages")
 def send(room: str) -> tuple[Response, int]:
     found = _room(room)
-    body = _body()
-    words, nonce = text.message(body.get("text")), str(body.get("nonce", ""))
+    given = body()
+    words, nonce = text.message(given.get("text")), str(given.get("nonce", ""))
     if not 8 <= len(nonce) <= 64:
         abort(400, "A message needs a nonce of 8 to 64 characters.")
-    _slow_down()
+    slow_down()
+    # how: chat
     message = store.add_message(found.id, g.person, words, nonce)
     # The page that sent it shows it already. Others, this person's other windows too, hear it now.
     rt.trigger(live.messages_of(found.id), "message", message.as_json(), to_others=True)
+    # end of how
     _ring_mentioned(found, message)
     return jsonify(message=message.as_json()), 201
 
@@ -135,7 +157,7 @@ def read(room: str) -> tuple[str, int]:
 @chat.post("/rooms/<room>/members")
 def invite(room: str) -> Response:
     found, person = _private(room), _person("name")
-    _slow_down()
+    slow_down()
     if store.add_member(found.id, person.id):
         ring("invitation", g.person, person.id, found)
         live.tell_members(found)
@@ -163,7 +185,7 @@ def remove(room: str, person_id: str) -> Response:
 @chat.post("/waves")
 def wave() -> tuple[str, int]:
     person = _person("to")
-    _slow_down()
+    slow_down()
     ring("wave", g.person, person.id)
     return "", 204
 
@@ -171,7 +193,7 @@ def wave() -> tuple[str, int]:
 @chat.post("/notifications/read")
 def read_notifications() -> tuple[str, int]:
     """One, `{"id": 7}`, or all of them, `{}`; this person's other windows are told."""
-    only = _number("id") if "id" in _body() else None
+    only = _number("id") if "id" in body() else None
     store.mark_notifications_read(g.person, only)
     rt.send_to_user(g.person.id, "notifications-read", {"id": only})
     return "", 204
@@ -219,28 +241,15 @@ def _private(room_id: str) -> Room:
 
 def _person(field: str) -> Person:
     """Whom a JSON body names, by id or by name."""
-    given = text.name(_body().get(field))
+    given = text.name(body().get(field))
     person = store.find_person(given)
     if person is None:
         abort(404, f"Nobody here is called {given}.")
     return person
 
 
-def _body() -> dict[str, Any]:
-    body = request.get_json(silent=True)
-    if not isinstance(body, dict):
-        abort(400, "A JSON object is needed.")
-    return body
-
-
 def _number(field: str) -> int:
-    value = _body().get(field)
+    value = body().get(field)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 2**53:
         abort(400, f"{field} is a number.")
     return value
-
-
-def _slow_down() -> None:
-    if store.sent_lately(g.person, BURST_SECONDS) >= BURST:
-        wait = round(BURST_SECONDS)
-        raise TooManyRequests(f"That is a lot at once. Wait {wait} seconds.", retry_after=wait)

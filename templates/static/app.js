@@ -8,6 +8,7 @@ import { People } from "./people.js";
 import { Rooms } from "./rooms.js";
 import { closeDrawersWhenWide, copyButtons, Wire } from "./tools.js";
 
+const NEAR_TOP_PX = 200; // earlier messages are asked for before one is there
 const OVERLAP = 20; // ids asked for again: two messages may arrive in another order than they were kept
 
 const page = JSON.parse(byId("page").textContent);
@@ -49,11 +50,13 @@ let isOver = false;
 // Messages. All rooms are subscribed to, for what is unread in them; the open one is shown.
 
 function listenTo({ id }) {
+  // how: chat
   const channel = client.subscribe(`private-room-${id}`);
   const off = [
     channel.on("*", (_data, meta) => wire.add(meta)),
     channel.on("message", (data) => (id === room.id ? receive(readMessage(data)) : rooms.count(id))),
   ];
+  // end of how
   if (id === room.id) {
     off.push(channel.on("members", (data) => Array.isArray(data?.members) && people.showMembers(data.members)));
     off.push(channel.onError(({ code }) => code === "denied" && end(`You are no longer a member of ${room.name}.`)));
@@ -123,11 +126,13 @@ client.on("state", (state, detail) => {
   if (state === "connected") composer.resend();
 });
 client.on("error", (error) => console.info(`realtime: ${error.message}`));
-// From then on nothing is missed; what came before, since the page was made, is asked for.
-client.subscribe(`private-room-${room.id}`).on("pusher:subscription_succeeded", catchUp);
 
+// From a subscription on nothing is missed; what came before, since the page was made, is asked for.
+// how: chat
 presence.members.on("change", (members) => people.show(members));
 presence.onWhisper("typing", (data, { userId }) => people.typed(userId, data?.typing === true));
+client.subscribe(`private-room-${room.id}`).on("pusher:subscription_succeeded", catchUp);
+// end of how
 presence.on("*", (_data, meta) => wire.add(meta));
 
 client.user.on("*", (_data, meta) => wire.add(meta));
@@ -146,6 +151,10 @@ const isRoom = (data) => typeof data?.id === "string" && typeof data.name === "s
 
 byId("earlier").hidden = !page.more;
 byId("earlier").addEventListener("click", showEarlier);
+byId("log").addEventListener("scroll", () => {
+  const { hidden, disabled } = byId("earlier");
+  if (byId("log").scrollTop < NEAR_TOP_PX && !hidden && !disabled) showEarlier();
+});
 byId("invite")?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const { name } = event.target.elements;

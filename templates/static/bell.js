@@ -6,6 +6,7 @@ const SAYS = {
   mention: ({ room, text }) => ` mentioned you in ${room?.name ?? "a room"}: ${text}`,
   wave: () => " waves at you",
   invitation: ({ room }) => ` invites you to ${room?.name ?? "a room"}`,
+  note: ({ text }) => `: ${text}`,
   removal: ({ room }) => ` removed you from ${room?.name ?? "a room"}`,
 };
 
@@ -80,7 +81,7 @@ export class Bell {
 }
 
 const isOurs = (data) => Object.hasOwn(SAYS, data?.kind ?? "") && isPerson(data.sender) && Number.isFinite(data.at);
-const says = (notification) => (isOurs(notification) ? SAYS[notification.kind](notification) : `: ${notification.text}`);
+export const says = (notification) => (isOurs(notification) ? SAYS[notification.kind](notification) : `: ${notification.text}`);
 
 let outsiders = 0;
 

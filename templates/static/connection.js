@@ -9,13 +9,18 @@ const WORDS = {
 };
 const PATIENCE_MS = 2_000; // a short break is not worth a sentence
 
-/** The badge, and the sentence above the composer when it lasts. */
+/** The badge, and the sentence that is shown when it lasts. */
 export class Connection {
   #badge = byId("state");
   #notice = byId("notice");
   #wasConnected = false;
   #timer;
   #final = false;
+  #says;
+
+  constructor(says = "Nothing arrives live just now. What you write is kept, and the rest follows once the connection is back.") {
+    this.#says = says;
+  }
 
   show(state, { error } = {}) {
     const shown = this.#shown(state);
@@ -31,8 +36,7 @@ export class Connection {
     } else if (shown === "failed") {
       this.end(failure(error));
     } else {
-      this.#timer ??= setTimeout(() => (this.#notice.textContent =
-        "Nothing arrives live just now. What you write is kept, and the rest follows once the connection is back."), PATIENCE_MS);
+      this.#timer ??= setTimeout(() => (this.#notice.textContent = this.#says), PATIENCE_MS);
     }
   }
 

@@ -48,7 +48,7 @@ export class Messages {
       this.#nodes.set(id, pending);
       pending.id = `m-${id}`;
       pending.dataset.id = id;
-      this.fate(pending, "");
+      this.fate(pending, "sent", "Sent");
       return false;
     }
     const node = this.#put(message);
@@ -72,12 +72,13 @@ export class Messages {
     return this.#nodes.get(key);
   }
 
-  /** What became of a message of one's own: "pending", "failed" or "" for sent. */
+  /** What became of a message of one's own: "pending", "failed" or "sent"; of the sent ones the last says so. */
   fate(node, state, ...children) {
     node.classList.toggle("pending", state === "pending");
     node.classList.toggle("failed", state === "failed");
+    node.classList.toggle("sent", state === "sent");
     node.querySelector(".fate")?.remove();
-    if (state) node.append(el("p", { class: "fate" }, ...children));
+    node.append(el("p", { class: "fate" }, ...children));
     if (this.#follow) this.toEnd();
   }
 

@@ -75,7 +75,7 @@ def test_a_page_without_ably_js_says_so_and_gets_it_later(demo, window) -> None:
     ada = window()
     ada.sit(demo.urls["App"], "Ada Late")
     ada.page.route("**/ably.min.js", lambda route: route.abort())
-    ada.page.goto(demo.urls["App"])
+    ada.page.goto(f"{demo.urls['App']}/chat")
     expect(ada.state).to_have_attribute("title", re.compile(r"ably\.min\.js does not load"))
     expect(ada.notice).to_contain_text("Nothing arrives live")
     ada.page.unroute("**/ably.min.js")

@@ -232,7 +232,7 @@ def test_without_anything_to_connect_to_the_page_says_so(run, window, tmp_path: 
     )
     ada = window()
     ada.sit(demo.urls["App"], "Ada")
-    ada.page.goto(demo.urls["App"])
+    ada.page.goto(f"{demo.urls['App']}/chat")
     shows(ada, "failed")
     expect(ada.notice).to_contain_text("nothing that a browser can connect to")
     ada.say("To whom it may concern")

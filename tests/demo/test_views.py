@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from realtime_kit.demo import views
+from realtime_kit.demo import common
 from realtime_kit.errors import ProviderUnavailable
 
 
@@ -23,7 +23,8 @@ def test_the_front_page_asks_for_a_name_and_then_leads_to_the_lobby(visit) -> No
     assert b"Your name" in ada.http.get("/").data
     answer = ada.join("Ada")
     assert answer.location == "/u/0/rooms/lobby"
-    assert ada.http.get("/").location == "/u/0/rooms/lobby"
+    assert b"You are <b><bdi>Ada</bdi></b>" in ada.http.get("/").data
+    assert ada.http.get("/chat").location == "/u/0/rooms/lobby"
     page = page_of(ada.get("/rooms/lobby"))
     assert page["me"] == {"id": "ada", "name": "Ada"}
     assert page["client"] == "/realtime/client/realtime.js"
@@ -35,8 +36,8 @@ def test_one_browser_seats_several_people_each_once(visit) -> None:
     assert browser.join("ADA").location == "/u/0/rooms/lobby"
     browser.seat = 0
     assert browser.post("/leave", Accept="text/html").status_code == 303
-    assert browser.http.get("/").location == "/u/1/rooms/lobby"
-    assert browser.get("/rooms/lobby").location == "/join"
+    assert browser.http.get("/chat").location == "/u/1/rooms/lobby"
+    assert browser.get("/rooms/lobby").location == "/join?next=lobby"
     assert browser.join("Linus").location == "/u/0/rooms/lobby"
 
 
@@ -252,17 +253,17 @@ def test_catching_up_brings_what_was_missed(visit) -> None:
 
 def test_nobody_floods_the_rooms(visit, provider) -> None:
     ada = visit("Ada")
-    for _ in range(views.BURST):
+    for _ in range(common.BURST):
         assert ada.say("lobby", "x").status_code == 201
     for answer in (ada.say("lobby", "x"), ada.post("/waves", {"to": "ada"})):
         assert answer.status_code == 429
         assert answer.headers["Retry-After"] == "10"
-    provider.assert_triggered("private-room-lobby", "message", count=views.BURST)
+    provider.assert_triggered("private-room-lobby", "message", count=common.BURST)
 
 
 def test_whoever_left_is_told_to_sit_down_again(visit) -> None:
     nobody = visit()
-    assert nobody.get("/rooms/lobby").location == "/join"
+    assert nobody.get("/rooms/lobby").location == "/join?next=lobby"
     assert nobody.get("/catch-up?room=lobby", Accept="application/json").status_code == 401
     assert nobody.say("lobby", "x").status_code == 401
 

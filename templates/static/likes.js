@@ -1,0 +1,68 @@
+import { announce } from "./dom.js";
+import { base, json, me, optimistic, page, start, watchBell, wish } from "./page.js";
+
+const { client } = start();
+
+// how: likes
+const likes = optimistic({
+  client, channel: client.subscribe("likes"),
+  initial: page.posts, // by post: {count, mine, version}
+  reduce: { counted },
+  reload: ({ fetch }) => json(fetch(`${base}/likes/now`)).then((state) => ({ state })),
+});
+
+const like = (post, liked) => likes.mutate(
+  (posts) => ({ ...posts, [post]: liking(posts[post], liked) }),
+  ({ fetch }) => fetch(`${base}/likes/${post}`,
+    { method: liked ? "PUT" : "DELETE", headers: wish() }),
+);
+// end of how
+
+function liking({ count, mine, version }, liked) {
+  return { count: count + liked - mine, mine: liked, version };
+}
+
+/** What the server says; of two events about a post the later one is right, whichever comes last. */
+function counted(posts, { post, count, version, by, liked }) {
+  const { mine, version: known } = posts[post];
+  if (version <= known) return posts;
+  return { ...posts, [post]: { count, version, mine: by === me.id ? liked : mine } };
+}
+
+const posts = new Map([...document.querySelectorAll("[data-post]")].map((node) => [node.dataset.post, node]));
+
+function show(state) {
+  for (const [post, { count, mine }] of Object.entries(state)) {
+    const button = posts.get(post).querySelector(".like");
+    button.setAttribute("aria-pressed", mine);
+    button.querySelector(".likes").textContent = count;
+  }
+}
+
+for (const [post, node] of posts) {
+  const button = node.querySelector(".like");
+  const fate = node.querySelector(".fate");
+  const say = (text, isBad = false) => {
+    fate.textContent = text;
+    fate.classList.toggle("bad", isBad);
+  };
+  let waiting = 0;
+  button.addEventListener("click", async () => {
+    waiting += 1;
+    button.classList.add("pending");
+    say(navigator.onLine ? "" : "Waits for the network");
+    try {
+      await like(post, button.getAttribute("aria-pressed") === "false");
+      say("");
+    } catch (problem) {
+      say(`Taken back. ${problem.message}`, true);
+      announce(`Taken back. ${problem.message}`);
+    }
+    waiting -= 1;
+    button.classList.toggle("pending", waiting > 0);
+  });
+}
+
+likes.on("change", show);
+show(likes.state);
+watchBell(client);
