@@ -141,7 +141,7 @@ class Others:
             pk, sk = (item[name]["S"].replace(self._conn, conn) for name in ("pk", "sk"))
             key = Key(pk.replace("other-0", channel), sk.replace("other-0", channel))
             if pk.startswith("T"):
-                key = names.due(conn)
+                key = names.due(conn, None)
             yield {**item, **_keys(key)}
 
 

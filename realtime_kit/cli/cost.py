@@ -35,6 +35,13 @@ NOT_NEGATIVE = click.FloatRange(min=0)
     show_default=True,
     help="Seconds of silence after which clients ping; pusher-js by itself: 120.",
 )
+@click.option(
+    "--session",
+    type=click.FloatRange(min=0.1),
+    default=107.5,
+    show_default=True,
+    help="Minutes that a page stays open; AWS ends longer ones by then, and they come back.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def cost(
     connections: float,
@@ -44,6 +51,7 @@ def cost(
     size: int,
     channels: float,
     ping: float,
+    session: float,
     as_json: bool,
 ) -> None:
     """Estimate the month for a service of your own on AWS, Pusher, Ably and AppSync Events.
@@ -55,7 +63,7 @@ def cost(
     """
     from realtime_kit.deployment import cost as model
 
-    load = model.Load(connections, messages, fanout, peak, size, channels, ping)
+    load = model.Load(connections, messages, fanout, peak, size, channels, ping, session)
     found = model.estimates(load)
     as_of = model.prices()["as_of"]
     if as_json:

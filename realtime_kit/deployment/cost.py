@@ -14,12 +14,22 @@ from pathlib import Path
 from typing import Any
 
 MINUTES = 30 * 24 * 60
-SESSION_MINUTES = 120  # API Gateway ends every connection after two hours
+# The sweep closes connections that are 100 to 115 minutes old, and their clients come back.
+SESSION_MINUTES = 107.5
 
-# What the functions do, as counted over the registry.
-WRITES_PER_CONNECTION = 16  # write units: connect, two subscriptions, disconnect
+# Request units of DynamoDB, counted by `tests/apigateway/registry/test_units.py`.
+WRITES_PER_CONNECTION = 41  # connect, a public and a presence channel, end
+READS_PER_CONNECTION = 26
+READS_PER_LOOK = 1.3  # of the sweep, every ten minutes, at each connection
+READS_PER_SWEEP = 17  # every minute, even if nobody is there
+LISTED_BYTES = 76  # of each connection, read by every sweep
+
+LOOK_MINUTES = 10
 INVOCATIONS_PER_CONNECTION = 5  # connect, greet, two subscriptions, disconnect
+MESSAGES_PER_CONNECTION = 5  # the greeting, two frames and their answers
 CONNECTION_GB_SECONDS = 0.5 * 0.02  # each of them: 512 MB for 20 ms
+SWEEP_GB_SECONDS = 0.5 * 0.1
+LOOK_GB_SECONDS = 0.5 * 0.0004
 TRIGGER_GB_SECONDS = 0.5 * 0.03
 DELIVERY_GB_SECONDS = 1.769 * 0.0001  # of fan-out: 10,000 a second on one CPU
 SUBSCRIBER_BYTES = 100  # of the table, read for each recipient
@@ -30,7 +40,8 @@ READ_UNIT_BYTES = 4096
 class Load:
     """`connections`: as many at a time, on average over the month; `peak` at most. `messages`
     triggered in a month, each for `fanout` subscribers, of `size` bytes. `channels` in use at a
-    time. `ping`: seconds of silence after which a client pings."""
+    time. `ping`: seconds of silence after which a client pings. `session`: minutes that a
+    connection lasts, that is a page; `SESSION_MINUTES` at most."""
 
     connections: float
     messages: float
@@ -39,6 +50,7 @@ class Load:
     size: int = 1024
     channels: float = 100
     ping: float = 540
+    session: float = SESSION_MINUTES
 
     @property
     def most(self) -> float:
@@ -47,6 +59,11 @@ class Load:
     @property
     def minutes(self) -> float:
         return self.connections * MINUTES
+
+    @property
+    def begun(self) -> float:
+        """Connections that begin in the month."""
+        return self.minutes / min(self.session, SESSION_MINUTES)
 
     @property
     def deliveries(self) -> float:
@@ -133,29 +150,39 @@ def _aws(load: Load, price: Mapping[str, Any]) -> Estimate:
     parts = ceil(load.size / price["socket_message_bytes"])
     pings = load.minutes * 60 / load.ping * 2  # and the answer
     deliveries = load.deliveries * parts
-    reached = load.minutes / SESSION_MINUTES
-    messages = _tiered(deliveries + pings, price["socket_messages"])
-    share = deliveries / (deliveries + pings) if deliveries + pings else 0.0
-    invocations = reached * INVOCATIONS_PER_CONNECTION + load.messages
+    hellos = load.begun * MESSAGES_PER_CONNECTION
+    sent = deliveries + pings + hellos
+    each = _tiered(sent, price["socket_messages"]) / sent if sent else 0.0
+    looks = load.minutes / LOOK_MINUTES
+    invocations = load.begun * INVOCATIONS_PER_CONNECTION + load.messages + MINUTES
     gb_seconds = (
-        reached * INVOCATIONS_PER_CONNECTION * CONNECTION_GB_SECONDS
+        load.begun * INVOCATIONS_PER_CONNECTION * CONNECTION_GB_SECONDS
         + load.messages * TRIGGER_GB_SECONDS
         + load.deliveries * DELIVERY_GB_SECONDS
+        + looks * LOOK_GB_SECONDS
+        + MINUTES * SWEEP_GB_SECONDS
     )
-    reads = load.messages * ceil(load.fanout * SUBSCRIBER_BYTES / READ_UNIT_BYTES)
+    writes = load.begun * WRITES_PER_CONNECTION + MINUTES
+    reads = (
+        load.messages * ceil(load.fanout * SUBSCRIBER_BYTES / READ_UNIT_BYTES)
+        + load.begun * READS_PER_CONNECTION
+        + looks * READS_PER_LOOK
+        + load.minutes * LISTED_BYTES / READ_UNIT_BYTES
+        + MINUTES * READS_PER_SWEEP
+    )
     out = load.deliveries * load.size / 1e9
     items = {
-        "deliveries": messages * share,
-        "pings": messages * (1 - share),
+        "deliveries": deliveries * each,
+        "pings": pings * each,
+        "greetings, subscriptions": hellos * each,
         "connection minutes": load.minutes / 1e6 * price["connection_minutes"],
         "HTTP requests": load.messages / 1e6 * price["http_requests"],
         "Lambda": invocations / 1e6 * price["lambda_requests"]
         + gb_seconds * price["lambda_gb_second"],
-        "DynamoDB": reached * WRITES_PER_CONNECTION / 1e6 * price["write_units"]
-        + reads / 1e6 * price["read_units"],
+        "DynamoDB": writes / 1e6 * price["write_units"] + reads / 1e6 * price["read_units"],
         "data transfer": max(0.0, out - price["transfer_free_gb"]) * price["transfer_gb"],
     }
-    return Estimate("aws", items, sum(items.values()), "nothing while nobody is connected")
+    return Estimate("aws", items, sum(items.values()), "next to nothing while nobody is connected")
 
 
 def _pusher(load: Load, price: Mapping[str, Any]) -> Estimate:

@@ -166,14 +166,10 @@ class MemoryDynamoDB:
     def _batch_write(self, request: Mapping[str, Any]) -> dict[str, Any]:
         for table, asked in request["RequestItems"].items():
             _refuse_if(len(asked) > 25, "Too many items requested for the BatchWriteItem call")
-            puts = [entry["PutRequest"]["Item"] for entry in asked if "PutRequest" in entry]
-            deletes = [entry["DeleteRequest"]["Key"] for entry in asked if "DeleteRequest" in entry]
-            keys = [_key(each) for each in (*puts, *deletes)]
+            keys = [_key(entry["DeleteRequest"]["Key"]) for entry in asked]
             _refuse_if(len(set(keys)) < len(keys), "Provided list of item keys contains duplicates")
-            for item in puts:
-                self.load(table, dict(item))
-            for key in deletes:
-                self._delete(table, key)
+            for entry in asked:
+                self._delete(table, entry["DeleteRequest"]["Key"])
         return {"UnprocessedItems": {}}
 
     # --- items ------------------------------------------------------------------------------

@@ -395,23 +395,20 @@ def test_who_went_without_a_word_is_found_and_leaves(world):
 def test_who_is_listed_and_not_there_is_forgotten(world):
     """A function died while one connected, or while it was forgotten."""
     host = world.host(bounds=Bounds(authorization=None))
-    schedule = host.registry.schedule
+    schedule, names = host.registry.schedule, host.registry.names
     for age in (10, 700):
-        listed = schedule.entry(f"{age} s", world.now - age, world.now + 6_000)
-        host.registry.table.put_many([listed])
+        listed = names.due(f"{age} s", "192.0.2.1")
+        schedule.begin(listed, world.now - age, world.now + 6_000)
     assert host.sweep() == Swept()
     world.now += 595
     host.sweep()
-    names = host.registry.names
-    assert host.registry.table.get(names.due("10 s")) is None
-    assert host.registry.table.get(names.due("700 s")) is None
     assert not world.left_behind()
 
 
 def test_who_may_be_about_to_come_is_not_forgotten(world):
     host = world.host(bounds=Bounds(authorization=1.0))
-    listed = host.registry.schedule.entry("new", world.now, world.now + 6_000)
-    host.registry.table.put_many([listed])
+    listed = host.registry.names.due("new", None)
+    host.registry.schedule.begin(listed, world.now, world.now + 6_000)
     world.now += 2
     assert host.sweep() == Swept()
     assert world.left_behind()

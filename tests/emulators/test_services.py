@@ -76,6 +76,13 @@ def test_a_gateway_without_a_table(site: Any) -> None:
         ("TransactWriteItems", {"TransactItems": [{}, {}, {}]}, {}, (0, 6)),
         ("BatchWriteItem", {"RequestItems": {"a": [{}, {}], "b": [{}]}}, {}, (0, 3)),
         ("GetItem", {"ConsistentRead": True}, {"Item": ITEM}, (1, 0)),
+        ("BatchGetItem", {"RequestItems": {"a": {"Keys": [KEY, KEY, KEY]}}}, {}, (1.5, 0)),
+        (
+            "BatchGetItem",
+            {"RequestItems": {"a": {"Keys": [KEY, KEY], "ConsistentRead": True}}},
+            {},
+            (2, 0),
+        ),
         ("Query", {}, {"Items": []}, (0.5, 0)),
         ("Query", {}, {"Items": ["x" * 10_000]}, (1.5, 0)),
         ("CreateTable", {}, {}, (0, 0)),

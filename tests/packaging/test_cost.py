@@ -23,12 +23,18 @@ def test_ten_thousand_users_all_month():
     assert aws.items["deliveries"] == pytest.approx(100)
     assert aws.items["pings"] == pytest.approx(96)
     assert aws.items["HTTP requests"] == pytest.approx(1)
-    assert aws.total == pytest.approx(350, rel=0.03)
-    assert aws.dominates == "connection minutes"
+    # 432M / 107.5 = 4.02M connections begin: five messages each, 41 write units and 26 read units.
+    # 43.2M looks at 1.3 read units; the list of 76 bytes each, every minute: 8.0M; the events: 3M.
+    assert aws.items["greetings, subscriptions"] == pytest.approx(20.1, rel=0.01)
+    written, read = 4.0186 * 41, 4.0186 * 26 + 43.2 * 1.3 + 432 * 76 / 4096 + 3
+    assert aws.items["DynamoDB"] == pytest.approx(0.625 * written + 0.125 * read, rel=0.01)
+    assert aws.items["Lambda"] == pytest.approx(7.5, rel=0.02)
+    assert aws.total == pytest.approx(457.4, rel=0.001)
+    assert aws.dominates == "DynamoDB"
     assert found["pusher"].items == {"plan Premium": 499}
     assert found["ably"].total == pytest.approx(29 + 252.5 + 432 + 43.2)
     assert found["appsync"].total == pytest.approx(101 + 34.56)
-    assert "aws is the cheapest of the providers at $348" in verdict(list(found.values()))
+    assert "aws is the cheapest of the providers at $457" in verdict(list(found.values()))
 
 
 def test_pings_decide_where_clients_are_not_told_otherwise():
@@ -76,8 +82,31 @@ def test_another_is_named_where_it_is_better():
     assert "AppSync Events would be $35: better yet, if you need neither presence" in idle
 
 
-def test_nothing_costs_nothing_on_aws():
-    assert by_name(Load(0, 0, 0))["aws"].total == 0
+def test_nothing_costs_next_to_nothing_on_aws():
+    """A sweep looks every minute whether somebody is there."""
+    aws = by_name(Load(0, 0, 0))["aws"]
+    sweeps = 30 * 24 * 60 / 1e6
+    database = sweeps * (17 * 0.125 + 0.625)
+    assert aws.items["DynamoDB"] == pytest.approx(database)
+    assert aws.total == pytest.approx(database + aws.items["Lambda"])
+    assert aws.total < 0.2
+
+
+def test_short_visits_are_dear_on_aws():
+    """A connection costs the same however long it lasts."""
+    whole, short = (by_name(Load(10_000, 0, 0, session=minutes)) for minutes in (107.5, 10.75))
+    for item in ("greetings, subscriptions", "DynamoDB"):
+        once = by_name(Load(0, 0, 0))["aws"].items[item]
+        looks = 43.2 * 1.3 * 0.125 + 432 * 76 / 4096 * 0.125 if item == "DynamoDB" else 0.0
+        begun, begun_short = (each["aws"].items[item] - once - looks for each in (whole, short))
+        assert begun_short == pytest.approx(10 * begun, rel=0.001)
+    assert short["aws"].dominates == "DynamoDB"
+    assert verdict(list(short.values())).startswith("ably is the better choice: $465 a month")
+    assert short["pusher"] == whole["pusher"]
+
+
+def test_no_connection_lasts_longer_than_the_sweep_lets_it():
+    assert by_name(Load(10, 0, 0, session=600)) == by_name(Load(10, 0, 0))
 
 
 def test_the_command_prints_tables_or_json():
@@ -89,7 +118,7 @@ def test_the_command_prints_tables_or_json():
     answer = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert answer["prices_as_of"] == prices()["as_of"]
     assert [one["name"] for one in answer["estimates"]] == ["aws", "pusher", "ably", "appsync"]
-    assert answer["estimates"][0]["dominates"] == "connection minutes"
+    assert answer["estimates"][0]["dominates"] == "DynamoDB"
     assert "cheapest" in answer["verdict"]
 
 

@@ -179,14 +179,21 @@ def request_units(
     operation: str, given: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> tuple[float, float]:
     """Read and write request units. Each item that is written counts as one of 1 KB at most, twice
-    in a transaction; what is read counts by 4 KB of the answer, a half unless it is consistent."""
+    in a transaction; what is read counts by 4 KB of the answer, or each item of a batch as one of
+    4 KB at most, whether it is there or not; and a half unless it is consistent."""
     if operation in ("PutItem", "UpdateItem", "DeleteItem"):
         return 0.0, 1.0
     if operation == "TransactWriteItems":
         return 0.0, 2.0 * len(given["TransactItems"])
     if operation == "BatchWriteItem":
         return 0.0, float(sum(map(len, given["RequestItems"].values())))
-    if operation in ("GetItem", "Query", "Scan", "BatchGetItem"):
+    if operation == "BatchGetItem":
+        tables = given["RequestItems"].values()
+        asked = (
+            len(each["Keys"]) * (1.0 if each.get("ConsistentRead") else 0.5) for each in tables
+        )
+        return sum(asked), 0.0
+    if operation in ("GetItem", "Query", "Scan"):
         size = len(json.dumps(answer))
         return max(1, ceil(size / 4096)) * (1.0 if given.get("ConsistentRead") else 0.5), 0.0
     return 0.0, 0.0

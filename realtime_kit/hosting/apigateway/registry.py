@@ -13,7 +13,7 @@ import json
 import random as random_numbers
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -28,8 +28,6 @@ from realtime_kit.protocol.effects import Dropped, Left, SignedIn, SignIn, watch
 
 # API Gateway waits 29 seconds for a function: after that nobody honours a claim.
 CLAIM_SECONDS = 30.0
-# Some two seconds in all.
-CROWD_TURNS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,54 +80,36 @@ class Registry:
         youngest, oldest = self.bounds.age
         closes = now + youngest + self._random() * (oldest - youngest)
         row: dict[str, Value] = {**value.to_json(), "expires": rows.expiry(now)}
-        before = [self.schedule.entry(conn, now, closes)]
         if address is not None and self.bounds.per_address is not None:
             row["address"] = address
-            values: Row = {"since": rows.micros(now), "expires": row["expires"]}
-            before.append(Change("Put", self.names.address(address, conn), values=values))
         if most is not None:
             row["counted"] = 1
-        return self.table.settle(lambda: self._connect(conn, row, before, most))
+        return self.table.settle(lambda: self._connect(conn, row, now, closes, most))
 
-    def _connect(self, conn: str, row: Row, before: Sequence[Change], most: int | None) -> bool:
-        """What is written `before` is there whenever the connection is. Of a function that died in
-        between it goes with the sweep, or by itself."""
-        key, counter = rows.connection(conn), self.names.connections()
+    def _connect(self, conn: str, row: Row, now: float, closes: float, most: int | None) -> bool:
+        """It is listed whenever its row is there. If this function dies in between, the sweep
+        strikes it off."""
+        key, counter, listed = rows.connection(conn), self.names.connections(), self._due(conn, row)
         found = self.table.get_many([key] if most is None else [key, counter])
         if key in found:
             return True
         if most is not None and number(found.get(counter, {}), "conns") >= most:
-            self.table.delete_many(change.key for change in before)
+            self.schedule.end(listed)
             return False
-        self.table.put_many(before)
-        if self._is_crowded(conn, row):
-            self.table.delete_many(change.key for change in before)
+        self.schedule.begin(listed, now, closes)
+        if "address" in row and self.schedule.is_crowded(listed, self.bounds.per_address or 0):
+            self.schedule.end(listed)
             return False
         change = Change("Put", key, "attribute_not_exists(pk)", values=row)
         if most is None:
             self.table.write(change)
         else:
-            expires = number(row, "expires")
-            self.table.transact(
-                [change, rows.raised(counter, found.get(counter), expires, most=most)]
-            )
+            raised = rows.raised(counter, found.get(counter), number(row, "expires"), most=most)
+            self.table.transact([change, raised])
         return True
 
-    def _is_crowded(self, conn: str, row: Row) -> bool:
-        """Whether there are too many from its address, itself among them. Of those who come at once
-        the first wait for the others to give up."""
-        most = self.bounds.per_address
-        if most is None or "address" not in row:
-            return False
-        pk = self.names.address(text(row, "address"), conn).pk
-        for turn in range(1, CROWD_TURNS):
-            there = sorted((number(each, "since"), each["sk"]) for each in self.table.query(pk))
-            if len(there) <= most:
-                return False
-            if conn not in (other for _, other in there[:most]):
-                return True
-            self.table.pause(turn)
-        return True
+    def _due(self, conn: str, row: Row) -> Key:
+        return self.names.due(conn, text(row, "address") if "address" in row else None)
 
     def connection(self, conn: str) -> Connection | None:
         """The value of a connection; None if there is none, or it is dropped."""
@@ -247,9 +227,9 @@ class Registry:
         subscriptions = sorted(
             (row for row in held if "channel" in row), key=lambda row: number(row, "since")
         )
-        internal = [text(row, "channel") for row in subscriptions if _is_internal(row)]
-        self.subscriptions.forget_internal(conn, internal)
-        left: list[Left | None] = [Left(channel, existed=True) for channel in internal]
+        self.subscriptions.unlist(conn, subscriptions)
+        internal = [row for row in subscriptions if _is_internal(row)]
+        left: list[Left | None] = [Left(text(row, "channel"), existed=True) for row in internal]
         for row in subscriptions:
             if not _is_internal(row):
                 left.append(self._leave(conn, row, claim))
@@ -318,12 +298,9 @@ class Registry:
             return
         rest = [row for row in held if row is not connection]
         mine = [row for row in rest if _is_internal(row) or row.get("ended_by") == claim]
-        keys = [Key(text(row, "pk"), text(row, "sk")) for row in mine]
-        if len(mine) == len(rest) and "address" in connection:
-            keys.append(self.names.address(text(connection, "address"), conn))
-        self.table.delete_many(keys)
+        self.table.delete_many(Key(text(row, "pk"), text(row, "sk")) for row in mine)
         if len(mine) == len(rest) and self.table.settle(lambda: self._forget(conn, connection)):
-            self.schedule.forget(conn)
+            self.schedule.end(self._due(conn, connection))
 
     def _forget(self, conn: str, connection: Row) -> bool:
         """Whether it is not there any more."""

@@ -18,10 +18,10 @@ that every read sees every write before it.
     U#app#user          #               a user with `conns` signed-in connections
                         I#conn          one of them
                         P#channel#conn  a connection that is the user on a presence channel
-    T{0..15}#app        conn            when a connection must be looked at (`schedule.py`)
+    T{0..15}#app        address#conn    when a connection must be looked at (`schedule.py`); those
+                                        from an address are together
     R#app               #               how far the sweeps have come with that
     A#app               #               connections, where the app has a limit
-    A#app#address       conn            a connection from an address
     W#app#key           #               what the application was told (`webhooks.py`)
     B#app#id            shard           how far a worker has come (`broadcast.py`)
 
@@ -135,17 +135,16 @@ class Names:
     def due_partition(self, partition: int) -> str:
         return f"T{partition}#{self.app}"
 
-    def due(self, conn: str) -> Key:
-        return Key(self.due_partition(spread_over(DUE_PARTITIONS, conn)), conn)
+    def due(self, conn: str, address: str | None) -> Key:
+        """`address`: if it is counted what comes from there."""
+        partition = self.due_partition(spread_over(DUE_PARTITIONS, address or conn))
+        return Key(partition, f"{address or ''}#{conn}")
 
     def swept(self) -> Key:
         return Key(f"R#{self.app}", "#")
 
     def connections(self) -> Key:
         return Key(f"A#{self.app}", "#")
-
-    def address(self, address: str, conn: str) -> Key:
-        return Key(f"A#{self.app}#{address}", conn)
 
     def told(self, key: str) -> Key:
         return Key(f"W#{self.app}#{key}", "#")

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from realtime_kit.hosting.apigateway import rows
 from realtime_kit.hosting.apigateway.dynamodb import Key, Row, unpacked
-from realtime_kit.hosting.apigateway.rows import Names, number
+from realtime_kit.hosting.apigateway.rows import Names, number, text
 from realtime_kit.hosting.apigateway.table import Change, Table
 
 # A `$disconnect` may be lost, so API Gateway is asked about each connection so often.
 ALIVE_SECONDS = 600.0
+# In which who came first waits for the others to give up: some two seconds.
+CROWD_TURNS = 10
 
 
 class Schedule:
@@ -32,14 +34,28 @@ class Schedule:
         self._clock = clock
         self._proof = None if proof is None else rows.micros(proof)
 
-    def entry(self, conn: str, since: float, closes: float) -> Change:
-        """The row of a connection that begins, and is closed at the latest at `closes`."""
+    def begin(self, key: Key, since: float, closes: float) -> None:
+        """Of a connection that is closed at the latest at `closes`. `key`: `Names.due`."""
         times = {"since": rows.micros(since), "closes": rows.micros(closes)}
         values: Row = {**times, "expires": rows.expiry(since)}
-        return Change("Put", self._names.due(conn), values=values)
+        self._table.write(Change("Put", key, values=values))
 
-    def forget(self, conn: str) -> None:
-        self._table.write(Change("Delete", self._names.due(conn)))
+    def end(self, key: Key) -> None:
+        self._table.write(Change("Delete", key))
+
+    def is_crowded(self, key: Key, most: int) -> bool:
+        """Whether more than `most` are listed of its address, itself among them. Of those who come
+        at once the first wait for the others to give up."""
+        address = key.sk[: key.sk.rindex("#") + 1]
+        for turn in range(1, CROWD_TURNS):
+            listed = self._table.query(key.pk, begins=address)
+            there = sorted((number(row, "since"), row["sk"]) for row in listed)
+            if len(there) <= most:
+                return False
+            if key.sk not in (sk for _, sk in there[:most]):
+                return True
+            self._table.pause(turn)
+        return True
 
     def due(self, partition: int, reached: int, now: int) -> Iterator[dict[str, Row]]:
         """Those with a moment after `reached`, up to `now`: for each page of the list their rows by
@@ -47,7 +63,8 @@ class Schedule:
         for items in self._table.pages(self._names.due_partition(partition)):
             if items:
                 found = map(unpacked, items)
-                yield {str(row["sk"]): row for row in found if self._is_due(row, reached, now)}
+                due = (row for row in found if self._is_due(row, reached, now))
+                yield {text(row, "sk").rpartition("#")[2]: row for row in due}
 
     def _is_due(self, row: Row, reached: int, now: int) -> bool:
         since, period = number(row, "since"), rows.micros(ALIVE_SECONDS)

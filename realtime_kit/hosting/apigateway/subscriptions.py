@@ -209,7 +209,8 @@ class Subscriptions:
             self._table.write(Change("Delete", rows.earlier(conn, channel, claim)))
 
     def end(self, conn: str, own: Row, claim: str, *, alive: bool) -> Left | None:
-        """End the subscription whose row is `own`; None if another did.
+        """End the subscription whose row is `own`; None if another did. One of a connection that is
+        not `alive` was taken off the lists.
 
         The row stays, with what is to be told of its end, until who has the claim has told it.
         """
@@ -235,12 +236,12 @@ class Subscriptions:
             told |= {"untold": json.loads(text(now, "untold")), "info": left.user_info}
         changes = [
             rows.ending(own_key, now, told, claim, self._clock()),
-            Change("Delete", names.subscriber(channel, shard, conn)),
             *seen.leaving(names, shard, last=last),
         ]
         if user_id is not None:
             changes += rows.lowered(names.member(channel, user_id), seen.member)
-            changes.append(Change("Delete", names.presence(user_id, channel, conn)))
+        if alive:
+            changes += [Change("Delete", key) for key in self._listed(conn, now)]
         if alive and connection_key in found:
             given = {"less": -1, "now": rows.micros(self._clock())}
             there, update = "attribute_exists(pk)", "ADD subs :less SET touched = :now"
@@ -248,9 +249,18 @@ class Subscriptions:
         self._table.transact(changes)
         return left
 
-    def forget_internal(self, conn: str, channels: Iterable[str]) -> None:
-        """Take a connection off internal channels."""
-        self._table.delete_many(self._names.subscriber(channel, 0, conn) for channel in channels)
+    def unlist(self, conn: str, held: Iterable[Row]) -> None:
+        """Send nothing more to a connection that is dropped, and `held` these subscriptions. It
+        needs no transaction, because it can begin no others."""
+        self._table.delete_many(key for own in held for key in self._listed(conn, own))
+
+    def _listed(self, conn: str, own: Row) -> list[Key]:
+        """Where a connection is found by a channel, and by a member."""
+        channel, user_id = text(own, "channel"), user_of(own)
+        listed = [self._names.subscriber(channel, number(own, "shard"), conn)]
+        if user_id is not None:
+            listed.append(self._names.presence(user_id, channel, conn))
+        return listed
 
     # --- what is --------------------------------------------------------------------------
 

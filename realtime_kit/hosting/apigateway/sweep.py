@@ -15,9 +15,9 @@ from realtime_kit.errors import ProviderError
 from realtime_kit.hosting.apigateway import rows
 from realtime_kit.hosting.apigateway.broadcast import Broadcaster
 from realtime_kit.hosting.apigateway.delivery import Transport
-from realtime_kit.hosting.apigateway.dynamodb import Row
+from realtime_kit.hosting.apigateway.dynamodb import Key, Row
 from realtime_kit.hosting.apigateway.registry import CLAIM_SECONDS
-from realtime_kit.hosting.apigateway.rows import number
+from realtime_kit.hosting.apigateway.rows import number, text
 from realtime_kit.hosting.apigateway.schedule import ALIVE_SECONDS
 from realtime_kit.protocol import frames
 
@@ -94,7 +94,7 @@ class _Round:
         for conn, listed in due.items():
             row = found.get(rows.connection(conn))
             if row is None:
-                self._forget(conn, listed)
+                self._forget(listed)
             elif "dropped" in row:  # somebody began to end it and did not come to the end
                 page.gone.append(conn)
             elif number(listed, "closes") <= self.now:
@@ -113,10 +113,10 @@ class _Round:
         for name in Swept.__slots__:
             getattr(self.swept, name).extend(getattr(page, name))
 
-    def _forget(self, conn: str, listed: Row) -> None:
+    def _forget(self, listed: Row) -> None:
         """It is listed and not there: it has gone, or is about to come."""
         if number(listed, "since") < self.now - rows.micros(CLAIM_SECONDS):
-            self.driver.registry.schedule.forget(conn)
+            self.driver.registry.schedule.end(Key(text(listed, "pk"), text(listed, "sk")))
 
     def _end(self, page: Swept) -> None:
         self.driver.disconnect(page.gone)

@@ -204,20 +204,13 @@ class Table:
             ) from error
         return len(conflicts)
 
-    def put_many(self, changes: Iterable[Change]) -> None:
-        """Make Puts without conditions, of different keys; all are made, or an error is raised."""
-        items = [packed({**change.key._asdict(), **change.values}) for change in changes]
-        self._write_many([{"PutRequest": {"Item": item}} for item in items])
-
     def delete_many(self, keys: Iterable[Key]) -> None:
         """Delete rows without conditions; all are deleted, or an error is raised."""
-        packed_keys = [packed(key._asdict()) for key in dict.fromkeys(keys)]
-        self._write_many([{"DeleteRequest": {"Key": key}} for key in packed_keys])
-
-    def _write_many(self, asked: Sequence[Mapping[str, Any]]) -> None:
-        for start in range(0, len(asked), MAX_WRITE):
-            part = asked[start : start + MAX_WRITE]
-            for _ in self._whole_batch("BatchWriteItem", part, "UnprocessedItems"):
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), MAX_WRITE):
+            part = wanted[start : start + MAX_WRITE]
+            asked = [{"DeleteRequest": {"Key": packed(key._asdict())}} for key in part]
+            for _ in self._whole_batch("BatchWriteItem", asked, "UnprocessedItems"):
                 pass
 
     def _whole_batch(self, operation: str, asked: Any, rest: str) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,6 @@ from realtime_kit.hosting.apigateway.dynamodb import DynamoDBError
 from realtime_kit.hosting.apigateway.ids import to_socket_id
 from realtime_kit.hosting.apigateway.registry import CLAIM_SECONDS, Bounds
 from realtime_kit.hosting.apigateway.rows import Names
-from realtime_kit.hosting.apigateway.table import Change
 from realtime_kit.protocol import effects
 from realtime_kit.protocol.connection import Connection
 from realtime_kit.testing.dynamodb import MemoryDynamoDB
@@ -612,18 +611,15 @@ def test_two_at_once_for_the_last_of(make_world, check, what):
 
 def test_who_came_first_waits_for_the_others_to_give_up(make_world, check):
     world = make_world(bounds=Bounds(per_address=1))
-    names, now = world.registry.names, world.clock()
-    values = {"since": rows.micros(now + 1), "expires": rows.expiry(now)}
-    later = Change("Put", names.address("192.0.2.1", "later"), values=values)
-    world.table.write(later)
+    now, schedule = world.clock(), world.registry.schedule
+    later = world.registry.names.due("later", "192.0.2.1")
+    schedule.begin(later, now + 1, now + 6_000)
     world.pauses.clear()
     assert not connect(world, "192.0.2.1")[1]  # it did not give up: it was there before
     assert 1 < sum(world.pauses) < 5
-    assert [key.sk for key in world.rows()] == ["later"]
-    waited = world.pauses.copy()
-    world.table._sleep = lambda _: world.table.delete_many([later.key])
+    assert list(world.rows()) == [later]
+    world.table._sleep = lambda _: schedule.end(later)
     assert connect(world, "192.0.2.1")[1]
-    assert world.pauses == waited
     check(world.rows())
 
 

@@ -180,16 +180,6 @@ def test_many_are_read_a_hundred_at_a_time(table):
     assert found[keys[7]] == {"pk": "p7", "sk": "x", "name": "p7"}
 
 
-def test_many_are_put_25_at_a_time(make_table):
-    db = Answers()
-    table = make_table(db)
-    puts = [Change("Put", Key("p", f"{n:02}"), values={"n": n}) for n in range(60)]
-    table.put_many(puts)
-    sizes = [len(request["RequestItems"]["t"]) for _, request in db.requests]
-    assert sizes == [25, 25, 10]
-    assert [row["n"] for row in table.query("p")] == list(range(60))
-
-
 def test_many_are_deleted_25_at_a_time(make_table):
     db = Answers()
     table = make_table(db)
