@@ -1,7 +1,8 @@
 // Order, repeats and holes: what is done with the events of channels that keep history.
 //
-//  1. A channel's position says how far it was read: `EPOCH:OFFSET`, all up to there. `@…:0` is a
-//     channel without events; what comes next is offset 1 of whatever epoch.
+//  1. A channel's position says how far it was read: `EPOCH:OFFSET`, all up to there. `@TIME:0` is a
+//     channel without events; what comes next is offset 1 of whatever epoch, but of none like
+//     `BEGUN_…` whose log has begun after that time: another one may have been lost.
 //  2. It comes from `subscribe(name, {position})`; else from the first frame with an offset, whatever
 //     that is; else from the log, which is asked after `subscription_succeeded`. `ready()` waits for
 //     it: what is triggered afterwards is not lost.
@@ -44,8 +45,11 @@ function parse(position) {
 /** How far ahead of a position something is; NaN: of another epoch. */
 function ahead(position, { epoch, offset }) {
   const at = parse(position);
-  return at.epoch === epoch || at.epoch[0] === "@" ? offset - at.offset : NaN;
+  return at.epoch === epoch || isFirst(at.epoch, epoch) ? offset - at.offset : NaN;
 }
+
+const isFirst = (empty, epoch) =>
+  empty[0] === "@" && !(/^\d+_/.test(epoch) && parseInt(epoch) > empty.slice(1));
 
 const isAhead = (position, next) =>
   position === null || position[0] === "@" || !(ahead(position, parse(next)) <= 0);

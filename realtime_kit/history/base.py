@@ -7,7 +7,9 @@ the answer is `recovered=False`, and never a page with a hole in it.
 
 A channel without events has a position too, one that costs no write: `@` and the time, in
 milliseconds, at which it had none. A log forgets a channel no sooner than `MEMORY` after its last
-event, so whatever epoch is found within that time is the first one since.
+event, so whatever epoch is found within that time is the first one since; unless the log itself is
+younger. Its epochs then begin with `BEGUN_`, its first time, so that a client to which a channel
+was empty before that knows from a frame that it has to ask.
 """
 
 from __future__ import annotations

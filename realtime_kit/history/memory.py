@@ -45,7 +45,7 @@ class MemoryLog(EventLog):
                 self._forget(now_ms)
             log = self._channels.get(channel)
             if log is None:
-                log = self._channels[channel] = _Channel(os.urandom(9).hex())
+                log = self._channels[channel] = _Channel(f"{self.begun}_{os.urandom(9).hex()}")
             log.append(unique(drafts), now_ms)
             found = [Position(log.epoch, log.offsets[draft.id]) for draft in drafts]
             log.drop(history, now_ms)

@@ -6,18 +6,23 @@ def test_order(realtime):
 
 def test_page(realtime_server):
     realtime_server.realtime().trigger("orders", "shipped", {})
+
+def test_no_gaps(realtime_world):
+    realtime_world(history=History(50), make_log=open_my_log).run()
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from realtime_kit.realtime import Realtime
     from realtime_kit.testing.servers import Served
+    from realtime_kit.testing.world import World
 
 # Everything else is imported where it is asked for: the plugin is loaded in every project's runs.
 
@@ -38,3 +43,15 @@ def realtime_server() -> Iterator[Served]:
 
     with serve() as served:
         yield served
+
+
+@pytest.fixture
+def realtime_world() -> Callable[..., World]:
+    """`realtime_world(seed=…, **options)`: a `World` with these options, and with a seed by chance
+    unless one is given. A failure names it."""
+    from realtime_kit.testing.world import World
+
+    def make(seed: int | None = None, **options: Any) -> World:
+        return World(int.from_bytes(os.urandom(4)) if seed is None else seed, **options)
+
+    return make
