@@ -201,6 +201,8 @@ export interface Client<UserEvents extends EventMap = EventMap> {
   on(event: "state", handler: (state: State, detail: StateDetail) => void): Off;
   /** Each error once. Without such a handler, and the channel's `onError`, they go to the console. */
   on(event: "error", handler: (error: RealtimeError) => void): Off;
+  /** The `onGap` of all channels. */
+  onGap(handler: (gap: Gap) => void): Off;
 
   /**
    * `fetch` with `X-Socket-ID`, so that the application can leave this connection out of what the
@@ -212,9 +214,6 @@ export interface Client<UserEvents extends EventMap = EventMap> {
 }
 
 export interface RealtimeClient extends Client {
-  /** The `onGap` of all channels. */
-  onGap(handler: (gap: Gap) => void): Off;
-
   /**
    * The channel of that name; subscribing twice gives the same object. With a `position` of its
    * history it begins with what came after it.
@@ -237,6 +236,7 @@ export interface TypedClient<Channels extends object> extends Client<UserEventsO
   /** The channel of that name; subscribing twice gives the same object. */
   subscribe<Name extends Exclude<keyof Channels & string, UserChannel>, Info = any>(
     name: Name,
+    from?: { position?: Position | null },
   ): Name extends `presence-${string}`
     ? PresenceChannel<Channels[Name] & {}, Info>
     : Channel<Channels[Name] & {}>;

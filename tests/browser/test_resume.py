@@ -113,15 +113,15 @@ def application(request: pytest.FixtureRequest) -> Iterator[Application]:
         @app.get("/")
         def page() -> str:
             text = render_template_string(PAGE, options=options)
-            application.trigger(0)  # after the position was rendered, before anybody subscribes
+            served.trigger(0)  # after the position was rendered, before anybody subscribes
             return text
 
         server = make_server("127.0.0.1", 0, app, threaded=True)
-        application = Application(f"http://127.0.0.1:{server.server_port}", app)
+        served = Application(f"http://127.0.0.1:{server.server_port}", app)
         thread = threading.Thread(target=server.serve_forever, name="application")
         thread.start()
         try:
-            yield application
+            yield served
         finally:
             server.shutdown()
             thread.join()

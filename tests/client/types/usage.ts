@@ -13,6 +13,9 @@ connect({ WebSocket, fetch, transports: { socket: () => socket, sse: () => impor
 connect({ decrypt: ({ nonce, ciphertext, sharedSecret }) => (nonce.length ? ciphertext + sharedSecret : null) });
 connect({ decrypt: async () => new Uint8Array() });
 connect({ Ably: { Realtime: class {} } });
+connect({ order: ["sse", "poll"], eventSource: true });
+// @ts-expect-error names, in their order
+connect({ order: "poll" });
 // @ts-expect-error not Ably's SDK
 connect({ Ably: { Rest: class {} } });
 // @ts-expect-error no such option
@@ -55,6 +58,14 @@ const anything = client.subscribe("orders");
 anything.on("shipped", (data, meta) => [data.whatever, meta.id, meta.offset, meta.epoch, meta.mutation, meta.userId]);
 // @ts-expect-error a handler is needed
 anything.on("shipped");
+const place: string | null = anything.position;
+client.subscribe("orders", { position: place });
+// @ts-expect-error positions are text
+client.subscribe("orders", { position: 7 });
+anything.onGap(({ channel, position }) => [channel.length, position?.length]);
+client.onGap(({ position }) => client.subscribe("orders", { position }))();
+// @ts-expect-error read-only
+anything.position = "e:1";
 // @ts-expect-error only presence channels have members
 anything.members;
 // @ts-expect-error a name is needed
