@@ -2,10 +2,8 @@
  * Optimistic updates: show at once what a mutation will do, and what the server says once it says
  * it. At length: docs/optimistic.md.
  */
-import type { Channel, EventMap, Meta, Off, RealtimeClient } from "./realtime.js";
-
-/** A place in a channel's history, `EPOCH:OFFSET`: all up to there. */
-export type Position = string;
+import type { Channel, Client, EventMap, Meta, Off } from "./realtime.js";
+import type { Position } from "./transports/transport.js";
 
 export interface SendContext {
   /** The mutation's id, also over repetitions; what the server is to give to `trigger(mutation=)`. */
@@ -28,7 +26,8 @@ export type Apply<State> = (state: State, mutation: string) => State;
  * Asks the server. A response outside 2xx, one that was redirected, and what is thrown are a
  * failure. The answer is the response's body, JSON where it is, or another value that it returns.
  */
-export type Send<Answer = any> = (context: SendContext) => Promise<Response> | Promise<Answer> | Answer;
+export type Send<Sent = any> = (context: SendContext) => Sent;
+export type AnswerOf<Sent> = Awaited<Sent> extends Response ? any : Awaited<Sent>;
 
 /** What the mutation did, by the answer: takes the place of `apply` until the event has come. */
 export type Settle<State, Answer = any> = (state: State, answer: Answer) => State;
@@ -120,7 +119,10 @@ export interface OptimisticRules<State, Events extends EventMap = EventMap, Args
   timeout?: number;
   /** Repetitions of a request that nobody answered, not counting those while offline. Default 8. */
   retries?: number;
-  /** Keeps what is not sent yet over a reload of the page, for mutations with a name. */
+  /**
+   * Keeps what is not sent yet over a reload of the page, for mutations with a name. `sessionStorage`
+   * is one for each tab; of tabs that share a storage, the one that writes last is kept.
+   */
   storage?: Pick<Storage, "getItem" | "setItem" | "removeItem">;
   /** Where in the storage. Name the user in it: what one left must not be sent by the next. */
   key?: string;
@@ -130,7 +132,7 @@ export interface OptimisticRules<State, Events extends EventMap = EventMap, Args
 
 export interface OptimisticSource<Events extends EventMap = EventMap> {
   /** For `fetch`, and to try again as soon as it is connected. */
-  client?: RealtimeClient | undefined;
+  client?: Client<any> | undefined;
   /** Whose events change the server's state. It is listened to, and never left. */
   channel?: Channel<Events> | undefined;
 }
@@ -140,11 +142,11 @@ export type OptimisticOptions<State, Events extends EventMap = EventMap, Args = 
 
 export interface Mutate<State, Args = {}> {
   /** Shows `apply`, sends in order, and resolves with what settles it; rejects when rolled back. */
-  <Answer = any>(
+  <Sent>(
     apply: Apply<State>,
-    send: Send<Answer>,
-    settle?: Settle<State, Answer>,
-  ): Promise<Settled<Answer>>;
+    send: Send<Sent>,
+    settle?: Settle<State, AnswerOf<Sent>>,
+  ): Promise<Settled<AnswerOf<Sent>>>;
   <Name extends keyof Args & string>(
     name: Name,
     ...args: undefined extends Args[Name] ? [args?: Args[Name]] : [args: Args[Name]]

@@ -4,6 +4,8 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import * as backoffModule from "../../realtime_kit/client/backoff.js";
+import * as optimisticModule from "../../realtime_kit/client/optimistic.js";
+import * as reactModule from "../../realtime_kit/client/react/index.js";
 import * as realtimeModule from "../../realtime_kit/client/realtime.js";
 import * as ablyModule from "../../realtime_kit/client/transports/ably.js";
 import * as pollModule from "../../realtime_kit/client/transports/poll.js";
@@ -28,6 +30,8 @@ test("each module exports what its declarations say", () => {
   for (const [path, module] of [
     ["realtime.d.ts", realtimeModule],
     ["backoff.d.ts", backoffModule],
+    ["optimistic.d.ts", optimisticModule],
+    ["react/index.d.ts", reactModule],
     ["transports/socket.d.ts", socketModule],
     ["transports/ably.d.ts", ablyModule],
     ["transports/poll.d.ts", pollModule],
@@ -35,6 +39,13 @@ test("each module exports what its declarations say", () => {
   ]) {
     assert.deepEqual(declarations(path).values, Object.keys(module).sort(), path);
   }
+});
+
+test("optimistic updates have every declared member", () => {
+  const store = new optimisticModule.Optimistic({ initial: 0 });
+  const declared = declarations("optimistic.d.ts").members("Optimistic");
+  assert.ok(declared.length > 5);
+  for (const member of declared) assert.ok(member in store, member);
 });
 
 test("the objects have every declared member", async (t) => {

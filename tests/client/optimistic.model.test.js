@@ -5,7 +5,7 @@ import { Stream } from "../../realtime_kit/client/events.js";
 import { optimistic, OptimisticError } from "../../realtime_kit/client/optimistic.js";
 import { settle } from "./fake.js";
 
-const { SEED, RUNS = "150" } = process.env;
+const { SEED, RUNS = "50" } = process.env;
 const STEPS = 40;
 
 /** Mulberry32. */

@@ -124,6 +124,12 @@ def test_what_is_loaded_where_it_is_needed_fits_its_budget():
     assert {name: size for name, size in sizes.items() if size > LATER_BYTES} == {}
 
 
+@pytest.mark.parametrize(("folder", "most"), [("optimistic", 4_000), ("react", 4_500)])
+def test_what_an_application_imports_beside_fits_its_budget(folder, most):
+    text = "".join(path.read_text() for path in sorted((CLIENT / folder).glob("*.js")))
+    assert gzipped(text) <= most, f"{gzipped(text)} bytes"
+
+
 @pytest.mark.parametrize("path", TRANSPORTS, ids=lambda path: path.stem)
 def test_each_transport_fits_its_budget(path):
     size = gzipped(path.read_text())
@@ -132,10 +138,14 @@ def test_each_transport_fits_its_budget(path):
 
 def test_it_depends_on_nothing():
     package = json.loads((CLIENT / "package.json").read_text())
-    assert not [name for name in package if "ependencies" in name]
+    assert [name for name in package if "ependencies" in name and "Meta" not in name] == [
+        "peerDependencies"
+    ]
+    assert package["peerDependencies"].keys() == {"react"}
     for path in CLIENT.rglob("*.js"):
         bare = re.findall(r"""(?:from|import)\s*\(?\s*["']([^."'][^"']*)["']""", path.read_text())
-        assert not bare, f"{path.name} imports {bare}"
+        is_hook = path.parent == CLIENT / "react"
+        assert set(bare) <= ({"react"} if is_hook else set()), f"{path.name} imports {bare}"
 
 
 # --- the manual -----------------------------------------------------------------------------
