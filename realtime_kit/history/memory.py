@@ -46,6 +46,7 @@ class MemoryLog(EventLog):
             log = self._channels.get(channel)
             if log is None:
                 log = self._channels[channel] = _Channel(f"{self.begun}_{os.urandom(9).hex()}")
+            log.drop(history, now_ms)  # an id that is no longer retained is a new event's
             log.append(unique(drafts), now_ms)
             found = [Position(log.epoch, log.offsets[draft.id]) for draft in drafts]
             log.drop(history, now_ms)

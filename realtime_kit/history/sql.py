@@ -150,7 +150,7 @@ class SqlLog(EventLog):
             last -= len(wanted)
             known: dict[str, int] = {}
             if careful:
-                known = _known(connection, channel, wanted)
+                known = _known(connection, channel, wanted, history, last, now_ms)
                 _correct(connection, channel, -len(known))
             fresh = [draft for draft in wanted.values() if draft.id not in known]
             numbered = {draft.id: last + place for place, draft in enumerate(fresh, 1)}
@@ -258,10 +258,21 @@ def _locked(
     return epoch, count, 0
 
 
-def _known(connection: sa.Connection, channel: str, ids: Mapping[str, Draft]) -> dict[str, int]:
-    query = sa.select(events.c.id, events.c.offset).where(
-        events.c.channel == channel, events.c.id.in_(list(ids))
+def _known(
+    connection: sa.Connection,
+    channel: str,
+    ids: Mapping[str, Draft],
+    history: History,
+    last: int,
+    now_ms: int,
+) -> dict[str, int]:
+    """Where those of these events are that are retained. Rows of others go: their ids are free."""
+    mine = (events.c.channel == channel, events.c.id.in_(list(ids)))
+    is_over = sa.or_(
+        events.c.offset <= last - history.last, events.c.time <= history.cutoff(now_ms)
     )
+    connection.execute(sa.delete(events).where(*mine, is_over))
+    query = sa.select(events.c.id, events.c.offset).where(*mine)
     return {row.id: row.offset for row in connection.execute(query)}
 
 

@@ -49,6 +49,21 @@ class TestAppend:
             ("a", "{}"), ("b", "{}"), ("c", "{}"),
         ]  # fmt: skip
 
+    def test_an_id_that_is_too_old_is_a_new_event(self, log: EventLog):
+        """Whoever has read on would never hear of it, if it kept its number."""
+        (first,) = log.append("news", [draft("a")], SHORT, NOW)
+        (again,) = log.append("news", [draft("a")], SHORT, NOW + 10_000)
+        assert again == Position(first.epoch, 2)
+        assert ids(log.read("news", first, SHORT, NOW + 10_000)) == ["a"]
+        assert log.append("news", [draft("a")], SHORT, NOW + 19_999) == [again]
+
+    def test_an_id_that_is_too_far_behind_is_a_new_event(self, log: EventLog):
+        first = log.append("news", [draft("a"), draft("b")], SHORT, NOW)
+        log.append("news", [draft("c"), draft("d")], SHORT, NOW)
+        again = log.append("news", [draft("a"), draft("b")], SHORT, NOW)
+        assert [at.offset for at in again] == [5, 2]
+        assert ids(log.read("news", first[1], SHORT, NOW)) == ["c", "d", "a"]
+
     def test_an_id_twice_in_one_call(self, log: EventLog):
         found = log.append("news", [draft("a"), draft("b"), draft("a")], LONG, NOW)
         assert [at.offset for at in found] == [1, 2, 1]
