@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from realtime_kit.hosting.apigateway import rows
 from realtime_kit.hosting.apigateway.dynamodb import Key, Row, unpacked
@@ -20,6 +21,15 @@ from realtime_kit.hosting.apigateway.table import Change, Table
 ALIVE_SECONDS = 600.0
 # In which who came first waits for the others to give up: some two seconds.
 CROWD_TURNS = 10
+
+
+class Reached(NamedTuple):
+    """How far sweeps have come in one part of the list: every moment up to `time` was seen to, and
+    those up to `until` of the rows up to `row`, if a sweep ran out of time there."""
+
+    time: int = 0
+    until: int = 0
+    row: str = ""
 
 
 class Schedule:
@@ -57,10 +67,13 @@ class Schedule:
             self._table.pause(turn)
         return True
 
-    def due(self, partition: int, reached: int, now: int) -> Iterator[dict[str, Row]]:
+    def due(
+        self, partition: int, reached: int, now: int, *, after: str = ""
+    ) -> Iterator[dict[str, Row]]:
         """Those with a moment after `reached`, up to `now`: for each page of the list their rows by
-        connection. An empty list has no page."""
-        for items in self._table.pages(self._names.due_partition(partition)):
+        connection, from `after` the row with that key. An empty list has no page."""
+        start = after + "\0" if after else ""
+        for items in self._table.pages(self._names.due_partition(partition), start=start):
             if items:
                 found = map(unpacked, items)
                 due = (row for row in found if self._is_due(row, reached, now))
@@ -74,12 +87,14 @@ class Schedule:
             return True
         return (now - since) // period > max(0, reached - since) // period
 
-    def reached(self) -> list[int]:
-        """How far sweeps have come, for each part: every moment up to then was seen to."""
+    def reached(self) -> list[Reached]:
+        """For each part."""
         row = self._table.get(self._noted())
-        return [0] * rows.DUE_PARTITIONS if row is None else json.loads(str(row["reached"]))
+        if row is None:
+            return [Reached()] * rows.DUE_PARTITIONS
+        return [Reached(*each) for each in json.loads(text(row, "reached"))]
 
-    def note(self, reached: Sequence[int]) -> None:
+    def note(self, reached: Sequence[Reached]) -> None:
         values: Row = {"reached": json.dumps(reached), "expires": rows.expiry(self._clock())}
         self._table.write(Change("Put", self._noted(), values=values))
 

@@ -18,7 +18,7 @@ from realtime_kit.hosting.apigateway.delivery import Transport
 from realtime_kit.hosting.apigateway.dynamodb import Key, Row
 from realtime_kit.hosting.apigateway.registry import CLAIM_SECONDS
 from realtime_kit.hosting.apigateway.rows import number, text
-from realtime_kit.hosting.apigateway.schedule import ALIVE_SECONDS
+from realtime_kit.hosting.apigateway.schedule import ALIVE_SECONDS, Reached
 from realtime_kit.protocol import frames
 
 # 42xx asks a client to come straight back, 40xx not to.
@@ -52,11 +52,12 @@ def sweep(
     reached, swept = list(before), Swept()
     try:
         for partition in sorted(range(len(before)), key=before.__getitem__):
-            one = _Round(driver, transport, swept, before[partition], now)
-            if not one.run(partition, go_on):
+            begun = before[partition]
+            one = _Round(driver, transport, swept, begun, begun.until if begun.row else now)
+            whole = one.run(partition, go_on)
+            reached[partition] = one.came_to(whole)
+            if not whole:
                 break
-            if one.pages and not one.failed:
-                reached[partition] = now
     finally:
         if reached != before:
             schedule.note(reached)
@@ -65,31 +66,43 @@ def sweep(
 
 @dataclass(slots=True)
 class _Round:
-    """Through one part of the list, of the moments after `reached`, up to `now`."""
+    """Through one part of the list, or the rest of it, for the moments up to `now`."""
 
     driver: Broadcaster
     transport: Transport
     swept: Swept
-    reached: int
+    begun: Reached
     now: int
+    row: str = ""
     pages: int = 0
     failed: bool = False
 
     def run(self, partition: int, go_on: Callable[[], bool]) -> bool:
         """Whether it came to the end."""
-        for due in self.driver.registry.schedule.due(partition, self.reached, self.now):
+        schedule, begun = self.driver.registry.schedule, self.begun
+        self.row = begun.row
+        for due in schedule.due(partition, begun.time, self.now, after=begun.row):
             self.pages += 1
             conns = list(due)
             for start in range(0, len(conns), AT_ONCE):
                 if not go_on():
                     return False
-                self._see_to({conn: due[conn] for conn in conns[start : start + AT_ONCE]})
+                part = conns[start : start + AT_ONCE]
+                self._see_to({conn: due[conn] for conn in part})
+                self.row = text(due[part[-1]], "sk")
         return True
+
+    def came_to(self, whole: bool) -> Reached:
+        if self.failed:  # who could not be closed is due again
+            return Reached(self.begun.time)
+        if not whole:
+            return Reached(self.begun.time, self.now, self.row) if self.row else self.begun
+        return Reached(self.now) if self.pages or self.begun.row else self.begun
 
     def _see_to(self, due: Mapping[str, Row]) -> None:
         registry, page = self.driver.registry, Swept()
         alive: list[str] = []
-        looked = self.reached - rows.micros(ALIVE_SECONDS)
+        looked = self.begun.time - rows.micros(ALIVE_SECONDS)
         found = registry.table.get_many(map(rows.connection, due))
         for conn, listed in due.items():
             row = found.get(rows.connection(conn))
