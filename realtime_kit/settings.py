@@ -17,7 +17,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -173,6 +173,24 @@ class Section(BaseModel):
         if missing:
             raise ConfigurationError("; ".join(missing))
         return self
+
+
+def _section(kind: type[Section], value: Any) -> Section:
+    """A section as it is, or made of what is given. Of nothing: the defaults, which need no check,
+    and for which no schema is built: most sections are not used in a process."""
+    if isinstance(value, kind):
+        return value
+    return kind.model_validate(value) if value else kind.model_construct()
+
+
+if TYPE_CHECKING:
+    S = TypeVar("S", bound=Section)
+    Lazy = Annotated[S, "its schema is built when it is given"]
+else:
+
+    class Lazy:
+        def __class_getitem__(cls, kind: type[Section]) -> Any:
+            return Annotated[Any, PlainValidator(partial(_section, kind))]
 
 
 class LocalSettings(Section):
@@ -412,14 +430,14 @@ class RealtimeSettings(BaseSettings):
     port: int = Field(default=6001, ge=0, le=65_535)
     on_error: Literal["raise", "log"] | None = None
     on_lambda: bool = False
-    local: LocalSettings
-    pusher: PusherSettings
-    ably: AblySettings
-    aws: AwsSettings
-    web: WebSettings
-    server: ServerSettings
-    history: HistorySettings
-    outbox: OutboxSettings
+    local: Lazy[LocalSettings]
+    pusher: Lazy[PusherSettings]
+    ably: Lazy[AblySettings]
+    aws: Lazy[AwsSettings]
+    web: Lazy[WebSettings]
+    server: Lazy[ServerSettings]
+    history: Lazy[HistorySettings]
+    outbox: Lazy[OutboxSettings]
 
     def __init__(self, *, environ: Mapping[str, Any] | None = None, **values: Any) -> None:
         problem = None
@@ -538,10 +556,12 @@ def names() -> dict[str, tuple[str, ...]]:
 
 
 def _sections() -> dict[str, type[Section]]:
-    fields = ((name, field.annotation) for name, field in RealtimeSettings.model_fields.items())
-    return {
-        name: kind for name, kind in fields if isinstance(kind, type) and issubclass(kind, Section)
-    }
+    found = {}
+    for name, field in RealtimeSettings.model_fields.items():
+        for check in field.metadata:
+            if isinstance(check, PlainValidator) and isinstance(check.func, partial):
+                found[name] = check.func.args[0]
+    return found
 
 
 def _paths() -> Iterator[tuple[str, ...]]:
@@ -555,13 +575,18 @@ def _paths() -> Iterator[tuple[str, ...]]:
 
 def _explain(error: ValidationError) -> str:
     """What is wrong, by the settings' names. The values, which may be secrets, stay out."""
-    lines = []
-    for detail in error.errors(include_input=False, include_context=False, include_url=False):
-        path = [str(part) for part in detail["loc"]]
+    return "; ".join(_lines(error))
+
+
+def _lines(error: ValidationError, *section: str) -> Iterator[str]:
+    for detail in error.errors(include_input=False, include_url=False):
+        path = [*section, *map(str, detail["loc"])]
         setting = ".".join(path[:2])
-        if detail["type"] == "extra_forbidden":
-            lines.append(f"{setting} is not a setting")
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, ValidationError):
+            yield from _lines(cause, *path)
+        elif detail["type"] == "extra_forbidden":
+            yield f"{setting} is not a setting"
         else:
             reason = detail["msg"].removeprefix("Value error, ")
-            lines.append(f"{setting} ({env_name(*path[:2])}): {reason}")
-    return "; ".join(lines)
+            yield f"{setting} ({env_name(*path[:2])}): {reason}"
