@@ -23,7 +23,7 @@ from realtime_kit.testing.world import World
 SEEDS = range(max(1, int(os.environ.get("SOAK", "50")) // 25))
 HISTORIES = {
     "wide": History(100_000, timedelta(days=1)),
-    "short": History(20, timedelta(minutes=1)),
+    "short": History(3, timedelta(seconds=15)),
 }
 
 
