@@ -12,6 +12,7 @@ from realtime_kit.channels import Kind, kind_of
 from realtime_kit.errors import InvalidEvent, PayloadTooLarge
 
 RESERVED = "_rk"
+ID_LIMIT = 255  # characters of an id: what a column of a database holds
 
 
 # A tuple, because a dataclass costs a cold start half a millisecond, five times as much.
@@ -93,10 +94,12 @@ def encode(data: Any) -> str:
 
     Clients parse the text once and fall back to the raw text, so a string that is not JSON travels
     as it is (like the SDK sends it), and one that would be read as JSON is quoted: whatever is
-    triggered is what a handler receives. Raises `InvalidEvent` for what JSON cannot say.
+    triggered is what a handler receives. One with a NUL, which PostgreSQL stores nowhere, is quoted
+    as well. Raises `InvalidEvent` for what JSON cannot say.
     """
     if isinstance(data, str):
-        return json.dumps(data, ensure_ascii=False) if _reads_as_json(data) else data
+        is_quoted = _reads_as_json(data) or "\0" in data
+        return json.dumps(data, ensure_ascii=False) if is_quoted else data
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -143,6 +146,7 @@ def check(event: Event, limits: Limits, *, payload: str | None = None) -> str:
     for name in event.channels:
         channel_names.validate(name, limit=limits.channel_name)
     check_name(event.name, limits)
+    _check_texts(event)
     _check_mix(event.channels)
     text = event.payload() if payload is None else payload
     length = size(text)
@@ -165,6 +169,20 @@ def check_name(name: str, limits: Limits) -> None:
         )
     if name.startswith(("pusher:", "pusher_internal:")):
         raise InvalidEvent(f"event name {name!r}: the prefixes pusher: are the protocol's own")
+
+
+def _check_texts(event: Event) -> None:
+    """What stands in ids and names has to be text wherever it is kept: in JSON, and in databases."""
+    for what in ("id", "mutation"):
+        given: object = getattr(event, what)
+        if given is None:
+            continue
+        if not isinstance(given, str) or not 0 < len(given) <= ID_LIMIT:
+            raise InvalidEvent(f"{what}= is a string of 1 to {ID_LIMIT} characters")
+        if not given.isprintable():
+            raise InvalidEvent(f"{what}= has a character that cannot be printed")
+    if "\0" in event.name or any("\ud800" <= letter <= "\udfff" for letter in event.name):
+        raise InvalidEvent("an event's name has no NUL, and no half of a character")
 
 
 def _check_mix(names: Iterable[str]) -> None:

@@ -25,7 +25,7 @@ from realtime_kit.history.base import (
 
 try:
     import sqlalchemy as sa
-    from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+    from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 except ImportError as error:
     raise missing_extra("sql", "an event log in a database") from error
 
@@ -52,7 +52,7 @@ events = sa.Table(
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("data", sa.Text, nullable=False),
     sa.Column("mutation", sa.String(255)),
-    sa.Column("exclude", sa.String(255)),
+    sa.Column("exclude", sa.Text),  # a socket id; Ably's names its user
     sa.UniqueConstraint("channel", "id"),
 )
 
@@ -238,7 +238,9 @@ def guarded(work: Callable[[], T], what: str, name: str) -> T:
 
 def _unavailable(error: DBAPIError, what: str, name: str) -> ProviderUnavailable:
     return ProviderUnavailable(
-        f"{what} failed: {type(error.orig).__name__}", provider=name, retryable=True
+        f"{what} failed: {type(error.orig).__name__}",
+        provider=name,
+        retryable=not isinstance(error, DataError),
     )
 
 

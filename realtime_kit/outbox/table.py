@@ -27,7 +27,7 @@ outbox = sa.Table(
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("data", sa.Text, nullable=False),
     sa.Column("mutation", sa.String(255)),
-    sa.Column("exclude", sa.String(255)),
+    sa.Column("exclude", sa.Text),  # a socket id; Ably's names its user
     sa.Column("created", sa.BigInteger, nullable=False),
     # Not to be touched before: somebody is sending it, or it failed and waits. Milliseconds.
     sa.Column("due", sa.BigInteger, nullable=False, server_default="0"),

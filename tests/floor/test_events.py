@@ -52,6 +52,9 @@ class TestEncode:
         assert encode("42") == '"42"'
         assert encode(42) == "42"
 
+    def test_a_nul_is_quoted(self):
+        assert encode("a\0b") == '"a\\u0000b"'
+
     def test_numbers_beyond_pythons_limit_are_json_too(self):
         digits = "9" * (sys.get_int_max_str_digits() + 1)
         assert encode(digits) == f'"{digits}"'
@@ -161,6 +164,18 @@ class TestCheck:
     def test_the_protocols_own_names(self, name):
         with pytest.raises(InvalidEvent, match="the protocol's own"):
             check_name(name, Limits())
+
+    @pytest.mark.parametrize("what", ["id", "mutation"])
+    @pytest.mark.parametrize("text", ["x" * 256, "a\0b", "a\nb", "\ud800", 7, ""])
+    def test_ids_are_text_that_a_database_takes(self, what, text):
+        with pytest.raises(InvalidEvent, match=f"{what}= "):
+            check(Event(("a",), "e", {}, **{what: text}), Limits())
+        check(Event(("a",), "e", {}, **{what: "ä" * 255}), Limits())
+
+    @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+    def test_names_are_text_that_a_database_takes(self, name):
+        with pytest.raises(InvalidEvent, match="an event's name has"):
+            check(Event(("a",), name, {}), Limits())
 
 
 class TestEvent:
