@@ -18,8 +18,9 @@
 //     than frames have brought (5). What fails for the moment is tried again, later each time.
 //  7. Its answer: events after the position are delivered, in their order. What it leaves out is this
 //     client's own. Then the position is the answer's, if that is ahead; held frames at or before it
-//     are dropped; 3 goes for the others. `recovered: false`: onGap, and on from the answer's position;
-//     but if frames have moved the position meanwhile, it is asked again from there.
+//     are dropped; 3 goes for the others. `recovered: false`: onGap, and on from the answer's position, or
+//     from before the held frames that lead up to it. (If frames have moved the position meanwhile,
+//     it is asked again from there.)
 //  8. If TRIES answers do not explain a held frame: of another epoch it is dropped; else onGap, and it
 //     is delivered.
 //  9. A lost connection forgets frames held and questions asked; positions stay, so that the next
@@ -132,6 +133,16 @@ export function keepOrder({ client: { channels }, report, tell }) {
     holed.add(channel);
   }
 
+  /** Of what was held before the question, what does not lead up to the position; from where it does. */
+  function forget(held, position) {
+    let { epoch, offset } = parse(position);
+    while (held.has(placeOf({ epoch, offset }))) offset -= 1;
+    for (const [place, { frame, tries }] of held) {
+      if (tries >= 0 && frame[2].epoch !== epoch) held.delete(place);
+    }
+    return placeOf({ epoch, offset });
+  }
+
   function drain(channel) {
     const { held } = stateOf(channel);
     while (held.size) {
@@ -241,11 +252,8 @@ export function keepOrder({ client: { channels }, report, tell }) {
       const state = stateOf(channel);
       const wasAsked = places.get(name) === null; // where it is, and nothing else
       if (!recovered && channel.position !== places.get(name)) due.add(channel);
-      else if (!recovered) {
-        lose(channel, position);
-        // Those that were held before the question are part of what is lost.
-        for (const [place, { tries }] of state.held) if (tries >= 0) state.held.delete(place);
-      } else if (wasAsked && channel.position !== null) {
+      else if (!recovered) lose(channel, forget(state.held, position));
+      else if (wasAsked && channel.position !== null) {
         if (position[0] !== "@" && isAhead(channel.position, position)) due.add(channel);
       } else if (isNewer(channel.position, position)) {
         channel.position = position;
