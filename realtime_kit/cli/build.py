@@ -29,6 +29,7 @@ ARCHITECTURES = ("arm64", "x86_64")
     help="Whose functions.",
 )
 @click.option("--function", "only", multiple=True, help="This function alone; may be repeated.")
+@click.option("--outbox", is_flag=True, help="The relay of an outbox, too.")
 @click.option("--extra", "extras", multiple=True, help="A further extra of realtime-kit, as jwt.")
 @click.option(
     "--include",
@@ -56,6 +57,7 @@ def build(
     python: str,
     provider: str,
     only: tuple[str, ...],
+    outbox: bool,
     extras: tuple[str, ...],
     include: tuple[str, ...],
     project: Path,
@@ -73,7 +75,7 @@ def build(
     """
     from realtime_kit.deployment import build as builder
 
-    functions = builder.functions_of(provider, extras=extras)
+    functions = builder.functions_of(provider, extras=extras, outbox=outbox or "relay" in only)
     if unknown := set(only) - {function.name for function in functions}:
         names = ", ".join(function.name for function in functions)
         raise click.BadParameter(f"no function {', '.join(sorted(unknown))}; {names}")

@@ -30,6 +30,9 @@ FUNCTIONS = {
 # What publishes through a vendor's package. `auth` never does; `aws` is the kit's own.
 VENDOR_EXTRAS: Mapping[str, tuple[str, ...]] = {"aws": (), "pusher": ("pusher",), "ably": ("ably",)}
 WITHOUT_VENDOR = "auth"
+# A function that is deployed where it is asked for, over any provider.
+OUTBOX = "relay"
+OUTBOX_EXTRA = "sql"
 
 # Amazon Linux 2 below Python 3.12, Amazon Linux 2023 from there on: the C library's minor version.
 GLIBC = {"3.11": 26}
@@ -94,17 +97,25 @@ class Built:
 
 
 def functions_of(
-    provider: str, handlers: Mapping[str, str] | None = None, extras: Iterable[str] = ()
+    provider: str,
+    handlers: Mapping[str, str] | None = None,
+    extras: Iterable[str] = (),
+    *,
+    outbox: bool = False,
 ) -> list[Function]:
-    """A provider's functions (or those named with their handlers), each with its extras."""
+    """A provider's functions (or those named with their handlers), each with its extras; with
+    `outbox` its relay, too."""
     if provider not in FUNCTIONS:
         raise ConfigurationError(f"no functions for {provider!r}; for {', '.join(FUNCTIONS)}")
     if handlers is None:
-        handlers = {name: f"lambdas/{name}.handler" for name in FUNCTIONS[provider]}
+        names = (*FUNCTIONS[provider], *([OUTBOX] if outbox else []))
+        handlers = {name: f"lambdas/{name}.handler" for name in names}
     found = []
     for name, handler in handlers.items():
         lean = handler == f"lambdas/{WITHOUT_VENDOR}.handler"
         own = set(extras) | set(() if lean else VENDOR_EXTRAS[provider])
+        if handler == f"lambdas/{OUTBOX}.handler":
+            own.add(OUTBOX_EXTRA)
         found.append(Function(name, handler, tuple(sorted(own))))
     return found
 
@@ -188,7 +199,7 @@ def write_zip(root: Path, output: Path, files: Iterable[Path]) -> int:
 
 
 def _handlers_of_the_kit(project: Path) -> set[PurePosixPath]:
-    names = {name for names in FUNCTIONS.values() for name in names}
+    names = {OUTBOX, *(name for names in FUNCTIONS.values() for name in names)}
     modules = (PurePosixPath("lambdas", f"{name}.py") for name in names)
     return {module for module in modules if (project / module).is_file()}
 

@@ -82,6 +82,8 @@ def test_only_auth_goes_without_the_vendor():
         extras = {one.name: one.extras for one in build.functions_of(provider)}
         assert extras == {"auth": (), "trigger": (vendor,), "webhook": (vendor,)}
     assert not any(one.extras for one in build.functions_of("aws"))
+    *_, relay = build.functions_of("ably", outbox=True)
+    assert (relay.name, relay.extras) == ("relay", ("ably", "sql"))
     (own,) = build.functions_of("pusher", {"mine": "shop/mine.handler"}, ["jwt"])
     assert own.extras == ("jwt", "pusher")
 
