@@ -127,6 +127,7 @@ client.on("state", (state, detail) => {
 });
 client.on("error", (error) => console.info(`realtime: ${error.message}`));
 
+client.onGap(catchUp); // of events that are in no history any more, as after a restart of the application
 // From a subscription on nothing is missed; what came before, since the page was made, is asked for.
 // how: chat
 presence.members.on("change", (members) => people.show(members));

@@ -223,6 +223,20 @@ def test_leaving_in_one_window_is_said_in_the_other(both, window) -> None:
     expect(ada.locator(".message.failed")).to_contain_text("Pick a name again")
 
 
+def test_without_a_socket_messages_come_by_stream(run, window, tmp_path: Path) -> None:
+    environ = {"DEMO_DB": str(tmp_path / "demo.sqlite3"), "REALTIME_PROVIDER": "log"}
+    demo = run("demo", PORT="0", **environ)
+    ada, grace = window(), window()
+    for each, name in ((ada, "Ada"), (grace, "Grace")):
+        each.sit(demo.urls["App"], name)
+        each.page.goto(f"{demo.urls['App']}/chat")
+        shows(each, "connected")
+    ada.say("Hello Grace")
+    grace.sees("Hello Grace")
+    grace.say("Hello Ada")
+    ada.sees("Hello Ada")
+
+
 def test_without_anything_to_connect_to_the_page_says_so(run, window, tmp_path: Path) -> None:
     demo = run(
         "demo",
@@ -232,6 +246,9 @@ def test_without_anything_to_connect_to_the_page_says_so(run, window, tmp_path: 
     )
     ada = window()
     ada.sit(demo.urls["App"], "Ada")
+    config = ada.page.request.get(f"{demo.urls['App']}/realtime/config").json()
+    alone = {**config, "transports": ["log"]}
+    ada.page.route("**/realtime/config", lambda route: route.fulfill(json=alone))
     ada.page.goto(f"{demo.urls['App']}/chat")
     shows(ada, "failed")
     expect(ada.notice).to_contain_text("nothing that a browser can connect to")

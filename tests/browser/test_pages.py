@@ -429,6 +429,9 @@ def test_the_first_page_says_what_it_is_and_leads_everywhere(demo, window, names
     ada.get_by_role("navigation", name="Pages").get_by_role("link", name="Chat").click()
     ada.name = names("Ada")
     ada.ready()
+    ada.get_by_role("button", name="How it works").click()
+    expect(ada.locator("#how-panel")).to_contain_text("rt.trigger(live.messages_of(found.id)")
+    ada.page.keyboard.press("Escape")
     ada.get_by_role("link", name="realtime-kit").click()
     expect(ada.get_by_role("main")).to_contain_text(f"You are {names('Ada')}")
 

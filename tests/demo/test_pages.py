@@ -60,6 +60,28 @@ def test_a_page_asks_for_a_name_and_then_is_there(visit, page: str) -> None:
     assert f'href="/{page}"' in ada.http.get("/").get_data(as_text=True)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/likes/dog"),
+        ("DELETE", "/likes/dog"),
+        ("PATCH", "/todos/line-0001"),
+        ("POST", "/orders"),
+        ("POST", "/notes"),
+    ],
+)
+def test_nothing_changes_without_the_token(visit, provider, method: str, path: str) -> None:
+    ada = visit("Ada")
+    data = {"text": "x", "to": "ada"}
+    answer = ada.http.open(f"/u/0{path}", method=method, json=data)
+    assert answer.status_code == 403
+    answer = ada.http.open(
+        f"/u/1{path}", method=method, json=data, headers={"X-CSRF-Token": ada.token}
+    )
+    assert answer.status_code == 401
+    provider.assert_not_triggered()
+
+
 def test_after_the_name_it_goes_nowhere_else(visit) -> None:
     data = {
         "name": "Ada",
