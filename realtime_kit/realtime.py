@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakSet
 
-from realtime_kit.authorization import Grant, Rules, user_id_of
+from realtime_kit.authorization import Grant, user_id_of
 from realtime_kit.background import Worker
-from realtime_kit.channels import Converter, kind_of, user_channel
+from realtime_kit.channels import kind_of, user_channel
+from realtime_kit.declaring import Converters, Declarations
 from realtime_kit.disclosure import gives_away
 from realtime_kit.errors import (
     ConfigurationError,
@@ -36,7 +37,7 @@ from realtime_kit.providers.base import (
     Provider,
     TokenForm,
 )
-from realtime_kit.webhooks import WebhookEvent, WebhookKind
+from realtime_kit.webhooks import WebhookEvent
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
@@ -44,29 +45,20 @@ if TYPE_CHECKING:
 
     from realtime_kit.catalog import Catalog, RealtimeEvent
     from realtime_kit.following import Following
-    from realtime_kit.history import History
     from realtime_kit.outbox import Outbox
     from realtime_kit.recording import Recorder
     from realtime_kit.settings import RealtimeSettings
-    from realtime_kit.sources import Row, Sources
 
 OnError = Literal["raise", "log"]
 Channels = str | Iterable[str]
-Converters = Mapping[str, Converter | Callable[[str], Any]]
 UserId = Callable[[Any], str | None]
-WebhookHandler = Callable[[WebhookEvent], object]
-FailureListener = Callable[[ProviderError, Sequence[Event]], object]
-
-R = TypeVar("R", bound=Callable[..., Any])
-W = TypeVar("W", bound=WebhookHandler)
-L = TypeVar("L", bound=FailureListener)
 
 EXIT_SECONDS = 5.0
 
 logger = logging.getLogger("realtime_kit")
 
 
-class Realtime:
+class Realtime(Declarations):
     """One application's rules, and the provider that delivers for it.
 
     `provider` is a name (`local`, `pusher`, …) or a `Provider`; without it the settings decide.
@@ -89,16 +81,13 @@ class Realtime:
         on_error: OnError | None = None,
         catalog: Catalog | None = None,
     ) -> None:
+        super().__init__(converters)
         self.catalog = catalog
-        self.rules = Rules(converters)
         self.user_id: UserId = user_id or user_id_of
         self.failures = 0
-        self._sources: Sources | None = None
         self._choice = provider
         self._settings = settings
         self._on_error = _checked(on_error)
-        self._handlers: list[tuple[frozenset[str], WebhookHandler]] = []
-        self._listeners: list[FailureListener] = []
         self._forget_process()
         _instances.add(self)
 
@@ -170,15 +159,6 @@ class Realtime:
                 return self._following
         return self._following
 
-    @property
-    def sources(self) -> Sources:
-        """The channels whose events are rows of the application's database."""
-        if self._sources is None:
-            from realtime_kit.sources import Sources
-
-            self._sources = Sources(self.rules.converters)
-        return self._sources
-
     def in_context(self) -> AbstractContextManager[Any]:
         """What the application's functions need around them when no request is."""
         return nullcontext()
@@ -191,83 +171,6 @@ class Realtime:
     def in_development(self) -> bool | None:
         """Whether this is known to be development, or known not to be; None: not known."""
         return None
-
-    # --- what the application declares ------------------------------------------------------
-
-    def channel_rule(
-        self,
-        pattern: str,
-        *,
-        guests: bool = False,
-        history: History | str | int | None = None,
-    ) -> Callable[[R], R]:
-        """Register who may subscribe to the channels of `pattern`: `rule(user, **variables)`.
-
-        It returns True or `Grant(publish=True)`; on presence channels `Member(id, info)` or
-        `Grant(member)`; and False or None to deny. `guests` lets it be asked for nobody (None).
-        `history` is how much is retained of these channels, as `History(500, timedelta(hours=2))`
-        or `"500/2h"`; False: nothing; None: as the settings say. On a public channel, which nobody
-        is asked about, that is all that a rule is for.
-        """
-        options: dict[str, Any] = {}
-        if history is not None:
-            from realtime_kit.history.base import policy
-
-            options["history"] = policy(history, f"history of {pattern!r}") if history else None
-        return lambda rule: self.rules.add_channel(pattern, rule, guests=guests, **options)
-
-    def trigger_rule(
-        self, pattern: str, *, events: Iterable[str] | None = None
-    ) -> Callable[[R], R]:
-        """Register which signed-in users may send `events` (None: all) through `POST /trigger`:
-        `rule(user, **variables)` returns True, and anything else denies."""
-        return lambda rule: self.rules.add_trigger(pattern, rule, events=events)
-
-    def sign_in(self, identity: R) -> R:
-        """Register who a connection is: `identity(user)` returns `SignIn(id, info)` or None."""
-        return self.rules.set_sign_in(identity)
-
-    def grants(self, names: R) -> R:
-        """Register a user's standing channels: `names(user)` lists names; rules decide on each."""
-        return self.rules.set_grants(names)
-
-    def source(
-        self, pattern: str, *, every: float = 2.0, page: int = 100
-    ) -> Callable[[Callable[..., Iterable[Row]]], Callable[..., Iterable[Row]]]:
-        """Register where the events of these channels come from, for `GET /events`:
-        `source(after, limit, **variables)` yields `Row(cursor, name, data)`, at most `limit` (it is
-        `page`) of those behind the cursor `after`, in a fixed order; None: from the first.
-
-        A rule of the channel still says who may read it. While somebody waits, it is asked every
-        `every` seconds whether there are new rows.
-        """
-
-        def register(function: Callable[..., Iterable[Row]]) -> Callable[..., Iterable[Row]]:
-            self.sources.add(pattern, function, every=every, page=page)
-            return function
-
-        return register
-
-    def on(self, *kinds: str) -> Callable[[W], W]:
-        """Register a handler of webhook events: `handler(event)`. `kinds` are values of
-        `WebhookKind`; "*" stands for all. Vendors repeat webhooks: handlers must bear it."""
-        known = [*map(str, WebhookKind), "*"]
-        for kind in kinds or ("",):
-            if kind not in known:
-                raise ConfigurationError(
-                    f"{kind!r} is no kind of webhook event (known: {', '.join(known)})"
-                )
-
-        def register(handler: W) -> W:
-            self._handlers.append((frozenset(map(str, kinds)), handler))
-            return handler
-
-        return register
-
-    def on_failure(self, listener: L) -> L:
-        """Register `listener(error, events)`, called for each push that failed and was logged."""
-        self._listeners.append(listener)
-        return listener
 
     # --- sending ----------------------------------------------------------------------------
 
@@ -592,11 +495,6 @@ class Realtime:
 
     # --- webhooks and clients ---------------------------------------------------------------
 
-    @property
-    def listens(self) -> bool:
-        """Whether a handler was registered with `on`."""
-        return bool(self._handlers)
-
     def handle_webhook(self, headers: Mapping[str, str], body: bytes) -> list[WebhookEvent]:
         """Verify a provider's call, read it, and run the handlers.
 
@@ -605,23 +503,6 @@ class Realtime:
         events = self.provider.parse_webhook(headers, body)
         self.hear(events)
         return events
-
-    def hear(self, events: Iterable[WebhookEvent]) -> None:
-        """Run the handlers for what happened, whoever vouches for it.
-
-        A handler that fails stops no other; their failures are raised together afterwards, as an
-        `ExceptionGroup`.
-        """
-        failures: list[Exception] = []
-        for event in events:
-            for kinds, handler in self._handlers:
-                if event.kind in kinds or "*" in kinds:
-                    try:
-                        handler(event)
-                    except Exception as failure:  # whatever it was, the others must hear of it
-                        failures.append(failure)
-        if failures:
-            raise ExceptionGroup("webhook handlers failed", failures)
 
     def client_config(self, prefix: str | None = None) -> dict[str, Any]:
         """What `GET /config` answers. `prefix` is the path of the endpoints as browsers see it.

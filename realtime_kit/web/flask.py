@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
 
+from realtime_kit.declaring import Converters
 from realtime_kit.errors import (
     ConfigurationError,
     Denied,
@@ -20,7 +21,7 @@ from realtime_kit.errors import (
 )
 from realtime_kit.events import Event, Receipt
 from realtime_kit.providers.base import ChannelInfo, Provider
-from realtime_kit.realtime import Channels, Converters, OnError, Realtime, UserId
+from realtime_kit.realtime import Channels, OnError, Realtime, UserId
 from realtime_kit.recording import Recorder
 from realtime_kit.settings import RealtimeSettings
 from realtime_kit.web import endpoints
