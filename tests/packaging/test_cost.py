@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -120,6 +121,16 @@ def test_the_command_prints_tables_or_json():
     assert [one["name"] for one in answer["estimates"]] == ["aws", "pusher", "ably", "appsync"]
     assert answer["estimates"][0]["dominates"] == "DynamoDB"
     assert "cheapest" in answer["verdict"]
+
+
+def test_the_documentation_shows_what_it_prints():
+    arguments = ["cost", "--connections", "10000", "--messages", "1000000", "--fanout", "100"]
+    shown = CliRunner().invoke(main, arguments).stdout
+    page = (Path(__file__).parents[2] / "docs" / "cost.md").read_text()
+    lines = [line for line in shown.partition("pusher ")[0].splitlines() if line]
+    assert len(lines) == 9
+    for line in [*lines, shown.splitlines()[-1]]:
+        assert " ".join(line.split()) in " ".join(page.split())
 
 
 def test_what_makes_no_sense_is_refused():
