@@ -126,7 +126,7 @@ export class Optimistic {
 
   #receive(data, meta) {
     const { event, mutation } = meta;
-    if (!this.#get("reduce")[event]) return;
+    if (!Object.hasOwn(this.#get("reduce"), event)) return;
     const entry = mutation && this.#queue.entries.find((other) => other.mutation === mutation);
     // A whisper comes from another user: it settles nothing.
     if (entry && !event.startsWith("client-")) {
@@ -190,9 +190,9 @@ export class Optimistic {
   // --- what the user did ---
 
   #define(name, args) {
-    const definition = this.#get("mutations")[name];
-    if (!definition) throw new TypeError(`no mutation is named "${name}"`);
-    const { apply, send, settle } = definition;
+    const mutations = this.#get("mutations");
+    if (!Object.hasOwn(mutations, name)) throw new TypeError(`no mutation is named "${name}"`);
+    const { apply, send, settle } = mutations[name];
     return {
       action: { name, args },
       apply: (state, mutation) => apply(state, args, mutation),

@@ -134,6 +134,7 @@ test("an event without a reducer is none of its business", async (t) => {
   const { store, channel, asked, add } = counter(t);
   add(5);
   channel.receive("mailed", {}, { mutation: asked[0].mutation });
+  channel.receive("toString", {}, { mutation: asked[0].mutation });
   assert.deepEqual([store.state, store.pending.length], [5, 1]);
 });
 
@@ -612,7 +613,7 @@ test("a storage that is full or holds nonsense is told, and goes no further", as
 
 test("a storage needs a key, and a name its definition", (t) => {
   assert.throws(() => optimistic({ initial: 0, storage: new FakeStorage() }), TypeError);
-  assert.throws(() => counter(t).store.mutate("nothing", 1), TypeError);
+  for (const name of ["nothing", "toString"]) assert.throws(() => counter(t).store.mutate(name, 1), TypeError);
 });
 
 // --- endings ---
