@@ -268,7 +268,12 @@ export function keepOrder({ client: { channels }, report, tell }) {
   return {
     receive,
     lose,
-    open: (opened) => (session = opened),
+    open(opened) {
+      session = opened;
+      for (const channel of channels.values()) {
+        if (channel.error?.code === "no_history") channel.become("subscribing");
+      }
+    },
     pause() {
       clearTimeout(timer);
       asking?.abort();

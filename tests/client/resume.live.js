@@ -197,7 +197,8 @@ test("the socket server is away: sse takes over, then poll; nothing is lost, and
   }
   const ada = client(t, line, { fetch: withoutStreams, WebSocket: Counted });
   const { channel, heard, gaps } = listen(ada, fresh("kept"));
-  await channel.ready();
+  const plain = listen(ada, fresh("private-plain"));
+  await Promise.all([channel.ready(), plain.channel.ready()]);
   let n = 0;
   const goes = async () => {
     await trigger(channel.name, (n += 1));
@@ -209,6 +210,8 @@ test("the socket server is away: sse takes over, then poll; nothing is lost, and
   await goes();
   const second = ada.socketId;
   assert.notEqual(second, first);
+  await until(() => plain.channel.state === "denied");
+  assert.equal(plain.channel.error.code, "no_history");
   isHeld = true;
   line.app.cut();
   await goes();
@@ -216,6 +219,9 @@ test("the socket server is away: sse takes over, then poll; nothing is lost, and
   line.socket.block(false);
   await until(() => Counted.open === 1 && ada.states.filter((state) => state === "connected").length === 4, () => `${ada.states}`);
   await goes();
+  await until(() => plain.channel.state === "subscribed");
+  await trigger(plain.channel.name, 1);
+  await until(() => plain.heard.length === 1);
   assert.deepEqual([heard, gaps, Counted.open], [range(1, n), [], 1]);
 });
 
