@@ -172,7 +172,7 @@ def check_name(name: str, limits: Limits) -> None:
 
 
 def _check_texts(event: Event) -> None:
-    """What stands in ids and names has to be text wherever it is kept: in JSON, and in databases."""
+    """Ids and names have to be text wherever they are kept: in JSON, and in databases."""
     for what in ("id", "mutation"):
         given: object = getattr(event, what)
         if given is None:

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 from realtime_kit.errors import InvalidEvent, PayloadTooLarge, missing_extra
 from realtime_kit.events import Event, Limits, check, encode, size
 from realtime_kit.providers.ably_names import ably_name
+from realtime_kit.providers.base import SOCKET_ID
 
 MAX_BODY = 2 * 1024 * 1024 - 64 * 1024
 """Bytes of a batch. Ably takes less than 2 MiB (docs, "Message batching")."""
@@ -88,6 +89,12 @@ def read_sender(socket_id: str) -> Sender | None:
     return Sender(key, client_id or None)
 
 
+def is_reader(socket_id: str) -> bool:
+    """Whether it names a page that reads `GET /events`, and so has no connection to Ably: it is
+    left out there, and nobody here."""
+    return SOCKET_ID.fullmatch(socket_id) is not None
+
+
 def compose(event: Event, limits: Limits, secret: bytes | None) -> dict[str, Any]:
     """The event as a message, without its id. `secret` is the key of an encrypted channel.
 
@@ -109,14 +116,15 @@ def compose(event: Event, limits: Limits, secret: bytes | None) -> dict[str, Any
         message["encoding"] = encoding
     if event.exclude is not None:
         sender = read_sender(event.exclude)
-        if sender is None:
+        if sender is None and not is_reader(event.exclude):
             raise InvalidEvent(
                 f"exclude={event.exclude!r} is not a socket id on Ably: base64url of JSON "
                 '{"connectionKey": "…", "clientId": "…" or null}'
             )
-        message["connectionKey"] = sender.connection_key
-        if sender.client_id is not None:
-            message["clientId"] = sender.client_id
+        if sender is not None:
+            message["connectionKey"] = sender.connection_key
+            if sender.client_id is not None:
+                message["clientId"] = sender.client_id
     if event.mutation is not None or event.offset is not None:
         message["extras"] = {"headers": event.ids()}
     _check_size(message, raw, limits)

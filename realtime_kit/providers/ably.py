@@ -107,9 +107,9 @@ class AblyProvider(AblyAuthorization):
         return receipts
 
     def is_socket_id(self, text: str) -> bool:
-        from realtime_kit.providers._ably_messages import read_sender
+        from realtime_kit.providers._ably_messages import is_reader, read_sender
 
-        return read_sender(text) is not None
+        return read_sender(text) is not None or is_reader(text)
 
     def validate(self, event: Event) -> str:
         text: str = self._compose(event)["data"]

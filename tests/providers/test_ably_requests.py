@@ -201,10 +201,18 @@ def test_the_sender_is_named(provider: AblyProvider, vendor: Vendor) -> None:
     assert "clientId" not in anonymous
 
 
+def test_a_page_that_reads_events_has_no_connection(provider: AblyProvider, vendor: Vendor) -> None:
+    """Its own events are left out of what it reads; to Ably it is nobody."""
+    assert provider.is_socket_id("1.1")
+    provider.publish([Event(("news",), "update", 1, exclude="1.1")])
+    (body,) = vendor.bodies
+    assert "connectionKey" not in body
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        *("1.1", "", "me", "ü", "e30"),
+        *("1.", "", "me", "ü", "e30"),
         socket_id({"connectionKey": ""}),
         socket_id({"connectionKey": 7}),
         socket_id({"connectionKey": "k", "clientId": 7}),
