@@ -206,7 +206,7 @@ def _draft(provider: Provider, event: Event) -> Draft:
     """On encrypted channels the log holds ciphertext, too; and never the ids that ride in data."""
     (channel,) = event.channels
     is_encrypted = kind_of(channel).is_encrypted
-    text = provider.validate(replace(event, mutation=None)) if is_encrypted else event.payload()
+    text = provider.sealed(replace(event, mutation=None)) if is_encrypted else event.payload()
     if event.id is None:
         raise InvalidEvent("what is recorded needs an id")
     return Draft(event.id, event.name, text, event.mutation, event.exclude)

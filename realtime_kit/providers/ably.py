@@ -115,6 +115,12 @@ class AblyProvider(AblyAuthorization):
         text: str = self._compose(event)["data"]
         return text
 
+    def sealed(self, event: Event) -> str:
+        raise Unsupported(
+            f"provider 'ably' cannot keep history of {event.channels[0]}: what Ably's encryption "
+            "makes is opened by ably-js alone; give the channel's rule history=False"
+        )
+
     def _compose(self, event: Event) -> dict[str, Any]:
         from realtime_kit.providers._ably_messages import compose
 

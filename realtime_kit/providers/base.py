@@ -122,6 +122,11 @@ class Provider(ABC):
         """
         return SOCKET_ID.fullmatch(text) is not None
 
+    def sealed(self, event: Event) -> str:
+        """The text that an event log keeps of an event on an encrypted channel: ciphertext, and all
+        that the browser client needs to open it. Raises what `validate` raises."""
+        return self.validate(event)
+
     def authorize(self, request: AuthRequest) -> AuthAnswer:
         """Prove the grants to the client. No network, no vendor import.
 

@@ -17,6 +17,7 @@ from realtime_kit import (
     ProviderUnavailable,
     Realtime,
     RealtimeSettings,
+    Unsupported,
 )
 from realtime_kit.testing.fakes import FakeProvider
 from realtime_kit.testing.servers import serve
@@ -131,6 +132,22 @@ def test_what_is_no_history():
     realtime = keeping(REALTIME_HISTORY__DEFAULT="lots")
     with pytest.raises(ConfigurationError, match="REALTIME_HISTORY__DEFAULT"):
         realtime.trigger("news", "moved", {})
+
+
+def test_on_ably_encrypted_channels_keep_none():
+    """Nothing but ably-js opens what they carry, and it reads no log of ours."""
+    key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    environ = {
+        "REALTIME_PROVIDER": "ably",
+        "REALTIME_ABLY__KEY": "local0.dev:secret",
+        "REALTIME_ABLY__ENDPOINT": "127.0.0.1",
+        "REALTIME_ABLY__ENCRYPTION_MASTER_KEY": key,
+        "REALTIME_HISTORY__DEFAULT": "5/1h",
+    }
+    realtime = Realtime(settings=RealtimeSettings(environ=environ))
+    with pytest.raises(Unsupported, match="history=False"):
+        realtime.trigger("private-encrypted-a", "moved", {})
+    realtime.close()
 
 
 def test_ciphertext_in_the_log():
