@@ -58,7 +58,7 @@ format: .venv/.dev  ## format and fix what can be fixed
 	@$(BIN)/ruff format .
 
 soak: setup  ## the property tests at scale (SOAK=50 times as many examples)
-	@SOAK=$${SOAK:-50} $(BIN)/python -m pytest --timeout 0 tests/protocol/test_properties.py tests/apigateway/registry/test_registry_interleaving.py tests/history/test_dynamodb.py tests/testing/soak_world.py $(ARGS)
+	@SOAK=$${SOAK:-50} $(BIN)/python -m pytest --timeout 0 tests/protocol/test_properties.py tests/apigateway/registry/test_registry_interleaving.py tests/history/test_dynamodb.py tests/testing/soak_world.py tests/killing/test_killing.py $(ARGS)
 
 bench: setup  ## every benchmark, as ratios in one run
 	@$(BIN)/python -m benchmarks
