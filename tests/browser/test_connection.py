@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.browser
 
 CREDENTIALS = ("7", "some-key", "some-secret")
+EVENTS = re.compile(r"/realtime/events")
 
 
 @dataclass
@@ -121,6 +122,8 @@ def test_a_restart_of_the_server_is_shown_and_nothing_is_missed(both, pair) -> N
     ada, grace = both
     ada.say("Before")
     grace.sees("Before")
+    for each in both:  # no stream takes over, however long this takes
+        each.page.route(EVENTS, lambda route: route.abort())
     pair.server.stop()
     for each in both:
         shows(each, "reconnecting")
@@ -129,6 +132,8 @@ def test_a_restart_of_the_server_is_shown_and_nothing_is_missed(both, pair) -> N
     grace.sees("While it was away")
     expect(grace.locator(".message.pending, .message.failed")).to_have_count(0)
     expect(ada.words("While it was away")).to_have_count(0)
+    for each in both:
+        each.page.unroute(EVENTS)
     pair.server.start()
     for each in both:
         shows(each, "connected")

@@ -129,7 +129,7 @@ def application(request: pytest.FixtureRequest) -> Iterator[Application]:
 
 
 def heard(page: Page, count: int) -> list[int]:
-    page.wait_for_function(f"heard.length >= {count}")
+    page.wait_for_function(f"window.heard?.length >= {count}")
     found: list[int] = page.evaluate("heard")
     return found
 

@@ -275,8 +275,7 @@ os.kill(os.getpid(), signal.SIGINT)  # one that comes while it loads
         process, url = dev("app:app")
         pid = state(url)["pid"]
         process.popen.kill()
-        until(lambda: is_gone(pid))
-        assert is_free(url)
+        until(lambda: is_gone(pid) and is_free(url))
 
     def test_what_waits_is_sent_before_the_app_ends(self, dev, app_file, tmp_path):
         marker = tmp_path / "ended"
