@@ -8,16 +8,13 @@ const TRANSPORTS = {
   poll: () => import("./transports/poll.js"),
 };
 const TRIES_PER_TRANSPORT = 2; // failed attempts before the next has its turn
-const STABLE_MS = 5000; // a connection that held this long starts the back-off anew
-const EAGER_MS = 1000; // at least, between attempts that the page asks for
+const STABLE_MS = 5000; // after which the back-off starts anew
+const EAGER_MS = 1000; // between attempts that the page asks for
 const SOCKETS = 10; // ids of former connections that are told
 
 const isOffline = () => globalThis.navigator?.onLine === false;
 
-/**
- * Keeps one connection. `session` is the attempt under way and what it made: {signal, cfg,
- * transport, isOpen, socketId}; `hooks.told` are a transport's, but for `state`.
- */
+/** Keeps one connection. `session`: {signal, cfg, transport, isOpen, socketId} of the latest attempt. */
 export function keepConnected(options, hooks) {
   const { base, request, transports, order, WebSocket = globalThis.WebSocket } = options;
   const sockets = [];
@@ -128,7 +125,7 @@ export function keepConnected(options, hooks) {
     hooks.dropped();
   }
 
-  // A page that is put away lets go, to get into the back/forward cache.
+  // Lets go, for the back/forward cache.
   const check = () => session?.transport?.check?.();
   const wake = () => {
     if (session) check();

@@ -162,7 +162,7 @@ class RealtimeClient {
     const isReady = session?.isOpen && state === "subscribing";
     const isAsked = isReady && needsAuth(name) && !session.transport.authorizes;
     const hopeless = this.#failure ?? (isAsked && undecryptable(name, this.#options));
-    // Later: the caller has yet to put on onError.
+    // After onError is put on.
     const deny = () => channel.state === "subscribing" && channel.become("denied", hopeless);
     if (hopeless) setTimeout(deny);
     else if (isAsked) this.#ask(name);
@@ -202,5 +202,5 @@ function undecryptable(name, { decrypt }) {
   return new RealtimeError("decrypt_required", why, { channel: name });
 }
 
-// Read at each use: servers and workers import this module, too.
+// Servers and workers import this, too.
 const page = () => globalThis.document?.baseURI ?? globalThis.location?.href;
