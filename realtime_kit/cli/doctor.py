@@ -99,6 +99,7 @@ def examine(url: str | None) -> Iterator[Check]:
     if "config" in found:
         settings = None if realtime is None else realtime.settings
         yield keep("no secrets", lambda: _no_secrets(found["config"], settings))
+        yield keep("suits", lambda: (True, _suits(found["config"])))
     if realtime is None:
         yield Check("http api", "skipped", "without settings there is no key to sign with")
     else:
@@ -107,6 +108,22 @@ def examine(url: str | None) -> Iterator[Check]:
         yield keep("websocket", lambda: _websocket(found["config"]))
     else:
         yield Check("websocket", "skipped", "without a config it is not known where it is")
+
+
+def _suits(config: Json) -> str:
+    """What these settings are good for; docs/history.md, "Which for what", has the reasons."""
+    has_socket = not {"socket", "ably"}.isdisjoint(config.get("transports") or ())
+    keeps = bool(config.get("events"))
+    if has_socket and keeps:
+        return "chat, collaboration, dashboards, notifications, feeds; by sse or poll if need be"
+    if has_socket:
+        return (
+            "chat and games while connected; who is away misses what happens: for all else give "
+            "rules history=, or set REALTIME_HISTORY__DEFAULT"
+        )
+    if keeps:
+        return "notifications, dashboards, feeds, by sse or poll; for chat a provider with sockets"
+    return "nothing in a browser: choose a provider with sockets, or history for sse and poll"
 
 
 def _settings(url: str | None) -> tuple[Realtime, str]:

@@ -70,7 +70,7 @@ def examine(invoke):
 def test_all_is_well(examine, deployment, served):
     code, checks = examine("--url", deployment.url)
     assert {name: state for name, (state, _) in checks.items()} == dict.fromkeys(
-        ("settings", "config", "clock", "no secrets", "http api", "websocket"), "ok"
+        ("settings", "config", "clock", "no secrets", "suits", "http api", "websocket"), "ok"
     )
     assert code == 0
     assert f"ws://127.0.0.1:{served.port} greets in" in checks["websocket"][1]
@@ -80,8 +80,24 @@ def test_without_a_url_it_is_what_this_application_gives(invoke, served):
     done = invoke("doctor")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert all(line.startswith("ok ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("provider", "history", "word"),
+    [
+        ("local", None, "who is away misses"),
+        ("local", "5/1h", "chat, collaboration"),
+        ("null", "5/1h", "by sse or poll"),
+        ("null", None, "nothing in a browser"),
+    ],
+)
+def test_what_the_settings_are_good_for(examine, environment, provider, history, word):
+    environment["REALTIME_PROVIDER"] = provider
+    if history:
+        environment["REALTIME_HISTORY__DEFAULT"] = history
+    assert word in examine()[1]["suits"][1]
 
 
 def test_a_url_with_the_prefix_is_taken_as_well(examine, deployment):
