@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -67,6 +68,9 @@ def aws() -> Iterator[dict[str, str]]:
     from realtime_kit.cli._deployment import emulated
     from realtime_kit.settings import RealtimeSettings
 
+    # The functions are modules of this process: another test may have set them up for its own.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lambdas"]:
+        del sys.modules[name]
     settings = RealtimeSettings(environ={"REALTIME_PROVIDER": "aws", "REALTIME_PORT": "0"})
     with emulated(settings, "127.0.0.1", "") as deployment:
         yield {**deployment.environ}
