@@ -79,6 +79,11 @@ class Recorder:
                     self._log = open_log(self._settings)
         return self._log
 
+    def close(self) -> None:
+        """Let go of the log's connections. Usable again afterwards."""
+        if self._log is not None:
+            self._log.close()
+
     def history(self, channel: str) -> History | None:
         """How much is retained of a channel; None: nothing."""
         if (options := self._rules.options(channel)) and "history" in options:

@@ -11,19 +11,19 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from realtime_kit.events import Event
 
 if TYPE_CHECKING:
-    from realtime_kit.realtime import OnError, Realtime
+    from realtime_kit.sending import OnError, Sending
 
 _KEY = "realtime_kit.after_commit"
 
 
 class _Call(NamedTuple):
-    realtime: Realtime
+    realtime: Sending
     event: Event
     on_error: OnError
 
 
 def trigger_after_commit(
-    realtime: Realtime,
+    realtime: Sending,
     session: Session | scoped_session[Any],
     event: Event,
     *,

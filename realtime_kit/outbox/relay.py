@@ -27,7 +27,7 @@ from realtime_kit.outbox.queue import Queue, Row
 from realtime_kit.outbox.writing import running
 
 if TYPE_CHECKING:
-    from realtime_kit.realtime import Realtime
+    from realtime_kit.sending import Sending
 
 LEASE = 60.0
 LONGEST_PAUSE = 5.0  # seconds, while nothing can be sent
@@ -70,7 +70,7 @@ class Relay:
 
     def __init__(
         self,
-        realtime: Realtime,
+        realtime: Sending,
         database: str | sa.Engine | Queue,
         *,
         batch: int = 100,

@@ -18,7 +18,7 @@ from realtime_kit.outbox.table import outbox
 if TYPE_CHECKING:
     from realtime_kit.catalog import RealtimeEvent
     from realtime_kit.outbox.relay import Relay
-    from realtime_kit.realtime import Realtime
+    from realtime_kit.sending import Sending
 
 running: WeakSet[Relay] = WeakSet()
 """The relays of this process, which are told of its commits."""
@@ -33,7 +33,7 @@ class Outbox:
     that the events of transactions that change the same row are in the order of their commits.
     """
 
-    def __init__(self, realtime: Realtime, session: Session | scoped_session[Any]) -> None:
+    def __init__(self, realtime: Sending, session: Session | scoped_session[Any]) -> None:
         self._realtime = realtime
         self._session = session() if isinstance(session, scoped_session) else session
 

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
-import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import urlencode
 
 from realtime_kit.declaring import Converters
-from realtime_kit.errors import (
-    ConfigurationError,
-    Denied,
-    ProviderError,
-    RealtimeError,
-    missing_extra,
-)
+from realtime_kit.errors import ConfigurationError, missing_extra
 from realtime_kit.events import Event, Receipt
-from realtime_kit.providers.base import ChannelInfo, Provider
-from realtime_kit.realtime import Channels, OnError, Realtime, UserId
-from realtime_kit.recording import Recorder
+from realtime_kit.providers.base import ChannelInfo
+from realtime_kit.realtime import Realtime, UserId
+from realtime_kit.sending import Channels, OnError
 from realtime_kit.settings import RealtimeSettings
 from realtime_kit.web import endpoints
 from realtime_kit.web.flask_commands import list_channels
-from realtime_kit.web.http import MAX_BODY, HttpRequest
 
 try:
-    from blinker import Namespace
     from flask import (
         Blueprint,
         Flask,
-        Request,
         Response,
         current_app,
         has_request_context,
@@ -42,6 +28,16 @@ try:
     )
     from jinja2.utils import htmlsafe_json_dumps
     from markupsafe import Markup
+
+    from realtime_kit.web.flask_app import (
+        EXTENSION,
+        AppRealtime,
+        follow_logouts,
+        login_user,
+        realtime_failed,
+        realtime_of,
+    )
+    from realtime_kit.web.flask_request import end_when_stuck, http_request
 except ModuleNotFoundError as error:
     raise missing_extra("flask", "FlaskRealtime") from error
 
@@ -51,8 +47,8 @@ if TYPE_CHECKING:
     from realtime_kit.catalog import Catalog, RealtimeEvent
     from realtime_kit.outbox import Outbox
 
-EXTENSION = "realtime"
-STUCK_MS = 30_000  # that a stream's client may read nothing of what was sent
+__all__ = ["FlaskRealtime", "realtime_failed"]
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PATHS = {
     "auth": "/auth",
@@ -67,11 +63,6 @@ PATHS = {
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Callable[..., Any])
-
-logger = logging.getLogger("realtime_kit")
-
-realtime_failed = Namespace().signal("realtime-failed")
-"""Sent by the app, with `error` and `events`, for a push that failed and was only logged."""
 
 
 class FlaskRealtime:
@@ -108,7 +99,7 @@ class FlaskRealtime:
             user_id=user_id, converters=converters, on_error=on_error, catalog=catalog
         )
         self._end_on_logout = end_on_logout
-        self._load_user: Callable[[], Any] = _login_user
+        self._load_user: Callable[[], Any] = login_user
         declared = self._declared
         self.channel_rule = declared.channel_rule
         self.trigger_rule = declared.trigger_rule
@@ -124,14 +115,14 @@ class FlaskRealtime:
         `app.extensions["realtime"]`. Raises `ConfigurationError` for settings that are wrong."""
         if EXTENSION in app.extensions:
             raise ConfigurationError(f"app {app.name!r} has been set up by a FlaskRealtime already")
-        realtime = self._given or _AppRealtime(app, self._declared)
+        realtime = self._given or AppRealtime(app, self._declared)
         app.extensions[EXTENSION] = realtime
         prefix = realtime.settings.web.prefix
         app.register_blueprint(self._blueprint(prefix), url_prefix=prefix or None)
         app.jinja_env.globals["realtime_script"] = realtime_script
         app.jinja_env.globals["realtime_positions"] = realtime_positions
         if self._end_on_logout:
-            _follow_logouts(app)
+            follow_logouts(app)
 
     def user_loader(self, load_user: R) -> R:
         """Register who is asking: `load_user()` returns the user of the request, or None.
@@ -146,7 +137,7 @@ class FlaskRealtime:
     @property
     def realtime(self) -> Realtime:
         """The current app's; needs an application context, like all calls below."""
-        return _realtime_of(_behind(current_app))
+        return realtime_of(_behind(current_app))
 
     @property
     def settings(self) -> RealtimeSettings:
@@ -294,13 +285,13 @@ class FlaskRealtime:
             if endpoint == "trigger":
                 _check_csrf()
             answer = endpoints.dispatch(
-                _realtime_of(app),
-                _request(app, asked, path + rest, prefix),
+                realtime_of(app),
+                http_request(app, asked, path + rest, prefix),
                 self._load_user,
                 debug=app.debug,
             )
             if answer.stream is not None:
-                _end_when_stuck(asked.environ)
+                end_when_stuck(asked.environ)
             body = answer.body if answer.stream is None else answer.stream
             return app.response_class(body, answer.status, dict(answer.headers))
 
@@ -308,142 +299,8 @@ class FlaskRealtime:
         return view
 
 
-class _AppRealtime(Realtime):
-    """One app's. Its mode is asked for when it matters: `testing` is often set after `init_app`."""
-
-    def __init__(self, app: Flask, declared: Realtime) -> None:
-        config = dict(app.config)
-        provider = config.get("REALTIME_PROVIDER")
-        if isinstance(provider, Provider):
-            del config["REALTIME_PROVIDER"]
-        else:
-            provider = None
-        super().__init__(
-            provider,
-            settings=RealtimeSettings.from_mapping(config),
-            user_id=declared.user_id,
-            on_error=declared._on_error,
-            catalog=declared.catalog,
-        )
-        self.rules = declared.rules
-        self._sources = declared.sources
-        self._handlers = declared._handlers
-        self._app = app
-
-    @property
-    def recorder(self) -> Recorder:
-        many = has_request_context() and request.environ.get("wsgi.multiprocess")
-        if many and self.keeps_history and not super().recorder.log.shared:
-            raise ConfigurationError(
-                "an event log in memory, and more than one worker: each would have a log of its "
-                "own. Set REALTIME_HISTORY__URL to a database"
-            )
-        return super().recorder
-
-    def in_context(self) -> AbstractContextManager[Any]:
-        return self._app.app_context()
-
-    def in_development(self) -> bool:
-        return self._app.debug or self._app.testing
-
-    def default_on_error(self) -> OnError:
-        chosen = self._on_error or self.settings.on_error
-        return chosen or ("raise" if self._app.testing else "log")
-
-    def _record(self, error: ProviderError, events: Sequence[Event]) -> None:
-        super()._record(error, events)
-        realtime_failed.send(self._app, error=error, events=events)
-
-
-def _realtime_of(app: Flask) -> Realtime:
-    found: Realtime | None = app.extensions.get(EXTENSION)
-    if found is None:
-        raise ConfigurationError(f"app {app.name!r} needs FlaskRealtime.init_app(app)")
-    if not isinstance(found, _AppRealtime):  # one that was given, and knows no modes
-        development = app.debug or app.testing
-        found.settings.check_credentials(provider=found.provider.name, development=development)
-    return found
-
-
 def _behind(proxy: T) -> T:
     return cast(Any, proxy)._get_current_object()  # type: ignore[no-any-return]
-
-
-def _request(app: Flask, asked: Request, path: str, prefix: str) -> HttpRequest:
-    environ = asked.environ
-    host = environ.get("HTTP_HOST") or asked.host
-    query = asked.args.lists() if environ.get("QUERY_STRING") else ()
-    return HttpRequest(
-        method=asked.method,
-        path=path,
-        # Not a Mapping by name, but it finds names in any case.
-        headers=cast(Mapping[str, str], asked.headers),
-        query={name: values[-1] for name, values in query},
-        body=_body(asked),
-        origin=f"{environ['wsgi.url_scheme']}://{host}",
-        prefix=asked.script_root + prefix,
-        query_string=environ.get("QUERY_STRING", ""),
-        waits=bool(environ.get("wsgi.multithread")),
-        anew=partial(_anew, app, environ),
-    )
-
-
-@contextmanager
-def _anew(app: Flask, environ: dict[str, Any]) -> Iterator[None]:
-    """The request once more, up to where its view would be called: the session's age, and what the
-    application loads or checks before each request, are those of now."""
-    with app.request_context(environ):
-        if app.preprocess_request() is not None:
-            raise Denied("the application answers the request by itself")
-        yield
-
-
-def _end_when_stuck(environ: Mapping[str, Any]) -> None:
-    """A client that stops reading would hold its thread for ever: servers send without a limit.
-    Where they hand out the connection, the kernel ends it then."""
-    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    if isinstance(connection, socket.socket) and connection.family != getattr(socket, "AF_UNIX", 0):
-        option = getattr(socket, "TCP_USER_TIMEOUT", None)  # of Linux
-        if option is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, option, STUCK_MS)
-
-
-def _body(asked: Request) -> bytes:
-    """The body, or a little more than the endpoints take of it."""
-    length = asked.environ.get("CONTENT_LENGTH", "")
-    if not length.isdecimal() or int(length) > MAX_BODY:
-        return asked.stream.read(MAX_BODY + 1)
-    body = asked.get_data()
-    if not body and asked.form:  # something before this view has read the form
-        body = urlencode(list(asked.form.items(multi=True))).encode()
-    return body
-
-
-def _login_user() -> Any:
-    """Flask-Login's current user; None for an anonymous one, and where the app does not use it."""
-    if not hasattr(current_app, "login_manager"):
-        return None
-    from flask_login import current_user
-
-    return current_user._get_current_object() if current_user.is_authenticated else None
-
-
-def _follow_logouts(app: Flask) -> None:
-    try:
-        from flask_login import user_logged_out
-    except ModuleNotFoundError:
-        return
-    user_logged_out.connect(_end_connections, sender=app, weak=False)
-
-
-def _end_connections(app: Flask, user: Any, **_: Any) -> None:
-    realtime: Realtime = app.extensions[EXTENSION]
-    try:
-        user_id = realtime.user_id(user)
-        if user_id is not None:
-            realtime.disconnect_user(user_id)
-    except RealtimeError as error:  # whoever logs out must be logged out
-        logger.warning("the connections of a user who logged out were not ended: %s", error)
 
 
 # --- Flask-WTF ------------------------------------------------------------------------------
@@ -488,4 +345,4 @@ def realtime_positions(channels: Channels) -> str:
     What the page shows must have been read after it. A view that reads it before calls
     `rt.positions` first, and hands the answer to the template (`{{ positions | tojson }}`).
     """
-    return json.dumps(_realtime_of(_behind(current_app)).positions(channels))
+    return json.dumps(realtime_of(_behind(current_app)).positions(channels))

@@ -471,7 +471,7 @@ def test_an_application_that_answers_by_itself_ends_a_stream(rt):
     closed = []
     app.before_request(lambda: "closed for today" if closed else None)
     with app.test_request_context("/realtime/events?channel=private-a"):
-        asked = adapter._request(app, request, "/events", "/realtime")
+        asked = adapter.http_request(app, request, "/events", "/realtime")
     with asked.anew():
         assert request.path == "/realtime/events"
     closed.append(True)

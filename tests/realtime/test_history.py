@@ -176,3 +176,14 @@ def test_a_position_for_a_page():
     assert read(realtime, "private-orders-7", at) == [(1, "moved", '{"x": 1}')]
     with pytest.raises(ConfigurationError, match="other keeps no history"):
         realtime.positions(["news", "other"])
+
+
+def test_closing_lets_go_of_the_log_and_it_opens_again(tmp_path: Path):
+    realtime = keeping(REALTIME_HISTORY__URL=f"sqlite:///{tmp_path}/log.db")
+    realtime.trigger("news", "moved", {})
+    pool = realtime.recorder.log.engine.pool
+    realtime.close()
+    assert realtime.recorder.log.engine.pool is not pool
+    (receipt,) = realtime.trigger("news", "moved", {})
+    assert receipt.offset == 2
+    realtime.close()

@@ -7,12 +7,11 @@ from typing import Any
 from flask import Flask, g, session
 
 from realtime_kit.flask import FlaskRealtime
-from realtime_kit.web import event_stream
-from realtime_kit.web import flask as adapter
+from realtime_kit.web import event_stream, flask_request
 
 event_stream.HEARTBEAT = 0.2
 event_stream.CHECK = 0.5
-adapter.STUCK_MS = 1_000
+flask_request.STUCK_MS = 1_000
 
 app = Flask(__name__)
 app.secret_key = "of a test"
