@@ -20,9 +20,7 @@ from __future__ import annotations
 import json
 import os
 from base64 import b64encode, urlsafe_b64decode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from realtime_kit.errors import InvalidEvent, PayloadTooLarge, missing_extra
@@ -154,15 +152,6 @@ def plan(events: Sequence[tuple[Event, Mapping[str, Any]]], limits: Limits) -> l
             names |= set(channels)
             length += added
     return requests
-
-
-def events_of(parts: Iterable[Part]) -> list[Event]:
-    """The parts as events again, each with the channels that it is about."""
-    grouped = (list(group) for _, group in groupby(parts, key=lambda part: part.place))
-    return [
-        replace(group[0].event, channels=tuple(name for part in group for name in part.channels))
-        for group in grouped
-    ]
 
 
 def body_of(parts: Sequence[Part]) -> str:

@@ -16,9 +16,8 @@ from realtime_kit.hosting.apigateway.sigv4 import CredentialSource
 from realtime_kit.protocol.app import App
 from realtime_kit.protocol.signing import Key
 from realtime_kit.providers._aws_services import credentials, open_service, open_table
+from realtime_kit.providers.aws import ACTIVITY_TIMEOUT
 from realtime_kit.settings import AwsSettings
-
-ACTIVITY_TIMEOUT = 540  # seconds: API Gateway ends what was silent for ten minutes
 
 
 def open_host(

@@ -16,7 +16,6 @@ from realtime_kit.errors import (
     ConfigurationError,
     InvalidChannel,
     InvalidEvent,
-    PartiallySent,
     ProviderError,
     Rejected,
     Unsupported,
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from realtime_kit.providers._ably_messages import Part
     from realtime_kit.providers._ably_rest import AblyRest
 
-INFO = ("subscription_count", "user_count")
 # The key of a connection that is over or unknown, or of somebody else's (docs, error codes).
 _NOT_THE_SENDER = frozenset({40006, 40012})
 _PAGE = 1_000  # the most that Ably gives
@@ -78,6 +76,7 @@ class AblyProvider(AblyAuthorization):
 
     def publish(self, events: Sequence[Event], *, info: Iterable[str] = ()) -> list[Receipt]:
         from realtime_kit.providers._ably_messages import plan
+        from realtime_kit.providers._partial import partially_sent
 
         wanted = self._wanted(info)
         composed = [(event, self._compose(event)) for event in events]
@@ -93,7 +92,9 @@ class AblyProvider(AblyAuthorization):
             except ProviderError as error:
                 if len(requests) == 1 or not (receipts or error.maybe_sent):
                     raise
-                raise self._partial(error, receipts, parts, later) from error
+                raise partially_sent(
+                    error, self.name, accepted=receipts, failed=parts, later=later
+                ) from error
             receipts += sent.receipts
             if sent.refused:
                 # The worst of them: what may have been sent all the same must not be called unsent.
@@ -101,7 +102,9 @@ class AblyProvider(AblyAuthorization):
                 if not receipts and (len(requests) == 1 or not why.maybe_sent):
                     raise why
                 refused = [part for part, _ in sent.refused]
-                raise self._partial(why, receipts, refused, later) from why
+                raise partially_sent(
+                    why, self.name, accepted=receipts, failed=refused, later=later
+                ) from why
         if counts:
             receipts = [_with_info(receipt, counts[receipt.channel]) for receipt in receipts]
         return receipts
@@ -199,25 +202,6 @@ class AblyProvider(AblyAuthorization):
             )
         return refused
 
-    def _partial(
-        self,
-        error: ProviderError,
-        receipts: Sequence[Receipt],
-        failed: Sequence[Part],
-        later: Sequence[Part],
-    ) -> PartiallySent:
-        from realtime_kit.providers._ably_messages import events_of
-
-        return PartiallySent(
-            f"{len(receipts)} deliveries accepted, then: {error}",
-            provider=self.name,
-            accepted=receipts,
-            unsent=events_of(later if error.maybe_sent else [*failed, *later]),
-            unknown=events_of(failed if error.maybe_sent else ()),
-            status=error.status,
-            retryable=error.retryable,
-        )
-
     # --- ask --------------------------------------------------------------------------------
 
     def channels(self, *, prefix: str = "", info: Iterable[str] = ()) -> list[ChannelInfo]:
@@ -261,16 +245,6 @@ class AblyProvider(AblyAuthorization):
         counts = {"subscription_count": described.subscription_count}
         counts["user_count"] = described.user_count
         return {name: count for name, count in counts.items() if count is not None}
-
-    def _wanted(self, info: Iterable[str]) -> tuple[str, ...]:
-        wanted = tuple(info)
-        for name in wanted:
-            if name not in INFO:
-                raise Unsupported(
-                    f"provider {self.name!r} cannot tell {name!r} of a channel; it can tell "
-                    + " and ".join(INFO)
-                )
-        return wanted
 
     # --- users ------------------------------------------------------------------------------
 

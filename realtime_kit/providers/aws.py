@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _REFUSED = "Compare REALTIME_AWS__URL with the outputs of the deployment"
 _HINT = "Compare REALTIME_AWS__APP_ID and REALTIME_AWS__KEYS with those of the deployment"
 # API Gateway ends what was silent for ten minutes, and each ping is paid for.
-ACTIVITY_TIMEOUT = 540
+ACTIVITY_TIMEOUT = 540  # seconds
 
 
 class AwsProvider(ChannelsApiProvider):
@@ -51,12 +51,11 @@ class AwsProvider(ChannelsApiProvider):
         clock: Callable[[], float] = time.time,
     ) -> None:
         settings.require()
-        keys = signing_keys(settings.keys)
         super().__init__(
-            keys=keys,
+            keys=signing_keys(settings.keys),
             limits=limits,
             encryption_master_key=master_key(settings.encryption_master_key),
-            socket=_socket(settings, keys[0].key),
+            socket=_socket(settings),
             clock=clock,
         )
         self.settings = settings
@@ -132,7 +131,7 @@ class AwsProvider(ChannelsApiProvider):
                 self.__dict__[name].close()
 
 
-def _socket(settings: AwsSettings, key: str) -> dict[str, Any] | None:
+def _socket(settings: AwsSettings) -> dict[str, Any] | None:
     """For browsers; None if it is not known where they connect.
 
     No path may follow a stage, so the protocol's own, `/app/KEY?protocol=7`, goes into the query:
@@ -145,7 +144,6 @@ def _socket(settings: AwsSettings, key: str) -> dict[str, Any] | None:
         raise ConfigurationError("aws.socket (REALTIME_AWS__SOCKET) is not like wss://HOST/STAGE")
     tls = url.scheme == "wss"
     config = socket_config(
-        key=key,
         cluster=None,
         host=url.hostname,
         port=url.port or (443 if tls else 80),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from realtime_kit.settings import RealtimeSettings
 
 SOCKET_ID = re.compile(r"[0-9]+\.[0-9]+")
+INFO = ("subscription_count", "user_count")  # of a channel
 
 
 class Capability(StrEnum):
@@ -181,6 +182,17 @@ class Provider(ABC):
 
     def close(self) -> None:  # noqa: B027 - most providers hold nothing
         """Let go of connections. The provider is usable again afterwards."""
+
+    def _wanted(self, info: Iterable[str]) -> tuple[str, ...]:
+        """`info` as it was asked for. Raises `Unsupported` for what nobody can tell."""
+        wanted = tuple(info)
+        for name in wanted:
+            if name not in INFO:
+                raise Unsupported(
+                    f"provider {self.name!r} cannot tell {name!r} of a channel; it can tell "
+                    + " and ".join(INFO)
+                )
+        return wanted
 
     def _unsupported(self, what: str) -> Unsupported:
         return Unsupported(f"provider {self.name!r} cannot {what}")

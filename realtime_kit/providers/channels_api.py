@@ -9,30 +9,21 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from realtime_kit import channels as channel_names
 from realtime_kit.channels import kind_of
-from realtime_kit.errors import (
-    InvalidEvent,
-    PartiallySent,
-    ProviderError,
-    ProviderUnavailable,
-    Unsupported,
-)
+from realtime_kit.errors import InvalidEvent, ProviderError, ProviderUnavailable
 from realtime_kit.events import RESERVED, Event, Receipt, check
 from realtime_kit.protocol import signing
 from realtime_kit.protocol.signing import Key
 from realtime_kit.providers._answer import Answer, refusal
-from realtime_kit.providers.base import ChannelInfo
+from realtime_kit.providers.base import INFO, ChannelInfo
 from realtime_kit.providers.channels_protocol import ChannelsProtocolProvider
 
 T = TypeVar("T")
-
-INFO = ("subscription_count", "user_count")
 
 
 class _Part(NamedTuple):
@@ -90,7 +81,7 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
     # --- publish ----------------------------------------------------------------------------
 
     def publish(self, events: Sequence[Event], *, info: Iterable[str] = ()) -> list[Receipt]:
-        wanted = self._info(info)
+        wanted = ",".join(self._wanted(info))
         calls = self._plan(events)
         receipts: list[Receipt] = []
         for place, parts in enumerate(calls):
@@ -99,7 +90,12 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
             except ProviderError as error:
                 if len(calls) == 1 or not (receipts or error.maybe_sent):
                     raise
-                raise self._partial(error, receipts, parts, calls[place + 1 :]) from error
+                from realtime_kit.providers._partial import partially_sent
+
+                later = [part for call in calls[place + 1 :] for part in call]
+                raise partially_sent(
+                    error, self.name, accepted=receipts, failed=parts, later=later
+                ) from error
         return receipts
 
     def _plan(self, events: Sequence[Event]) -> list[list[_Part]]:
@@ -162,36 +158,16 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
             options["info"] = wanted
         return options
 
-    def _partial(
-        self,
-        error: ProviderError,
-        receipts: Sequence[Receipt],
-        failed: Sequence[_Part],
-        later: Sequence[Sequence[_Part]],
-    ) -> PartiallySent:
-        rest = [part for parts in later for part in parts]
-        unsent = rest if error.maybe_sent else [*failed, *rest]
-        unknown = failed if error.maybe_sent else ()
-        return PartiallySent(
-            f"{len(receipts)} deliveries accepted, then: {error}",
-            provider=self.name,
-            accepted=receipts,
-            unsent=_events(unsent),
-            unknown=_events(unknown),
-            status=error.status,
-            retryable=error.retryable,
-        )
-
     # --- ask --------------------------------------------------------------------------------
 
     def channels(self, *, prefix: str = "", info: Iterable[str] = ()) -> list[ChannelInfo]:
-        params = {"info": self._info(info), "filter_by_prefix": prefix}
+        params = {"info": ",".join(self._wanted(info)), "filter_by_prefix": prefix}
         answer = self._call("GET", "/channels", {k: v for k, v in params.items() if v})
         found = self._object(answer.get("channels"))
         return [self._describe(name, True, found[name]) for name in sorted(found)]
 
     def channel(self, name: str, *, info: Iterable[str] = ()) -> ChannelInfo:
-        wanted = self._info(info)
+        wanted = ",".join(self._wanted(info))
         answer = self._call("GET", self._path(name), {"info": wanted} if wanted else {})
         return self._describe(name, bool(answer.get("occupied")), answer)
 
@@ -205,16 +181,6 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
 
     def _describe(self, name: str, occupied: bool, attributes: Any) -> ChannelInfo:
         return ChannelInfo(name, occupied, **_counts(self._object(attributes)))
-
-    def _info(self, info: Iterable[str]) -> str:
-        wanted = tuple(info)
-        for name in wanted:
-            if name not in INFO:
-                raise Unsupported(
-                    f"provider {self.name!r} cannot tell {name!r} of a channel; it can tell "
-                    + " and ".join(INFO)
-                )
-        return ",".join(wanted)
 
     def _object(self, value: Any) -> Mapping[str, Any]:
         """A JSON object of an answer; empty for none, and for PHP's empty one, which is `[]`."""
@@ -267,15 +233,6 @@ class ChannelsApiProvider(ChannelsProtocolProvider):
 
 def _counts(attributes: Mapping[str, Any]) -> dict[str, int]:
     return {name: attributes[name] for name in INFO if isinstance(attributes.get(name), int)}
-
-
-def _events(parts: Iterable[_Part]) -> list[Event]:
-    """The parts as events again, each with the channels that it is about."""
-    grouped = (list(group) for _, group in groupby(parts, key=lambda part: part.place))
-    return [
-        replace(group[0].event, channels=tuple(name for part in group for name in part.channels))
-        for group in grouped
-    ]
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:

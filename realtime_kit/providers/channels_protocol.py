@@ -102,7 +102,8 @@ class ChannelsProtocolProvider(Provider):
     def client_config(self) -> Mapping[str, Any]:
         if self._socket is None:
             return super().client_config()
-        return {"transports": ["socket"], "socket": {**self._socket, "key": self.keys[0].key}}
+        # The key is public; nothing else of the app is in here.
+        return {"transports": ["socket"], "socket": {"key": self.keys[0].key, **self._socket}}
 
     # --- webhooks ---------------------------------------------------------------------------
 
@@ -163,16 +164,12 @@ def check_socket_id(socket_id: str | None) -> str:
     return socket_id
 
 
-def socket_config(
-    *, key: str, cluster: str | None, host: str | None, port: int, tls: bool
-) -> dict[str, Any]:
-    """The member `socket` of `client_config()`: where a browser opens its socket.
+def socket_config(*, cluster: str | None, host: str | None, port: int, tls: bool) -> dict[str, Any]:
+    """The member `socket` of `client_config()` but for the key: where a browser opens its socket.
 
-    `host` None: where the page came from. The key is public; nothing else of the app is in here.
-    `activityTimeout` is seconds.
+    `host` None: where the page came from. `activityTimeout` is seconds.
     """
     return {
-        "key": key,
         "cluster": cluster,
         "host": host,
         "port": port,

@@ -40,12 +40,11 @@ class LocalProvider(ChannelsApiProvider):
         clock: Callable[[], float] = time.time,
     ) -> None:
         settings.require()
-        keys = signing_keys(settings.keys)
         super().__init__(
-            keys=keys,
+            keys=signing_keys(settings.keys),
             limits=limits,
             encryption_master_key=master_key(settings.encryption_master_key),
-            socket=_socket(settings, keys[0].key),
+            socket=_socket(settings),
             clock=clock,
         )
         self._base = f"/apps/{quote(settings.app_id, safe='')}"
@@ -95,11 +94,10 @@ class LocalProvider(ChannelsApiProvider):
             self._http.close()
 
 
-def _socket(settings: LocalSettings, key: str) -> dict[str, Any]:
+def _socket(settings: LocalSettings) -> dict[str, Any]:
     """For browsers. A server that listens everywhere is where the page came from."""
     everywhere = settings.host in _ANY_ADDRESS
     return socket_config(
-        key=key,
         cluster=None,
         host=settings.public_host or (None if everywhere else settings.host),
         port=settings.public_port or settings.port,

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from realtime_kit.authorization import SignIn
-from realtime_kit.errors import Unsupported
 from realtime_kit.events import Event, Limits, Receipt
 from realtime_kit.providers.base import AuthAnswer, AuthRequest, Capability, ChannelInfo, Provider
 
@@ -63,9 +62,4 @@ class NullProvider(Provider):
         """Nobody is connected."""
 
     def _nobody(self, info: Iterable[str]) -> dict[str, int]:
-        known = {"subscription_count": 0, "user_count": 0}
-        wanted = tuple(info)
-        for name in wanted:
-            if name not in known:
-                raise Unsupported(f"provider {self.name!r} cannot tell {name!r} of a channel")
-        return {name: known[name] for name in wanted}
+        return dict.fromkeys(self._wanted(info), 0)

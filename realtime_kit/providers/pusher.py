@@ -57,12 +57,11 @@ class PusherProvider(ChannelsApiProvider):
                 f"pusher.app_id (REALTIME_PUSHER__APP_ID) is {settings.app_id!r}: the pusher SDK "
                 "takes digits only"
             )
-        keys = signing_keys(settings.keys)
         super().__init__(
-            keys=keys,
+            keys=signing_keys(settings.keys),
             limits=limits,
             encryption_master_key=master_key(settings.encryption_master_key),
-            socket=_socket(settings, keys[0].key),
+            socket=_socket(settings),
             clock=clock,
         )
         self._settings = settings
@@ -159,12 +158,11 @@ def _with_ids(event: Event) -> Any:
     return {RESERVED: ids, "d": event.data}
 
 
-def _socket(settings: PusherSettings, key: str) -> dict[str, Any]:
+def _socket(settings: PusherSettings) -> dict[str, Any]:
     """For browsers: the cluster's own host, or that of the server that stands in for Pusher."""
     tls = settings.tls if settings.public_tls is None else settings.public_tls
     own_port = settings.port if settings.host and tls == settings.tls else None
     return socket_config(
-        key=key,
         cluster=settings.cluster,
         host=settings.public_host or settings.host or f"ws-{settings.cluster}.pusher.com",
         port=settings.public_port or own_port or (443 if tls else 80),
