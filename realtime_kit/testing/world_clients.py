@@ -11,7 +11,7 @@ from realtime_kit.protocol import session
 from realtime_kit.protocol.connection import Connection
 from realtime_kit.protocol.effects import run
 from realtime_kit.testing.resuming import COLLECT, GRACE, Arrived, Place, Track
-from realtime_kit.testing.world import KEY, World
+from realtime_kit.testing.world import World
 from realtime_kit.testing.world_truth import Had
 from realtime_kit.web.http import HttpRequest, HttpResponse
 
@@ -258,9 +258,8 @@ class _Socket:
 
     def open(self) -> None:
         self._server.closers[self.id] = self.cut
-        step = session.connect(
-            self._driver.app, key=KEY.key, query={"protocol": "7"}, socket_id=self.id
-        )
+        app, query = self._driver.app, {"protocol": "7"}
+        step = session.connect(app, key=app.keys[0].key, query=query, socket_id=self.id)
         self._connection = run(step, self._perform)
 
     def cut(self) -> None:
