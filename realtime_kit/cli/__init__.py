@@ -86,7 +86,7 @@ def main(context: click.Context) -> None:
     """Real-time for Python applications that cannot hold long connections.
 
     \b
-    realtime-kit demo                      try it: a chat in two browser windows
+    realtime-kit demo                      try it, in two browser windows
     realtime-kit dev app:app               your Flask app and the embedded server
     realtime-kit listen orders             see events as they happen
     realtime-kit trigger orders shipped '{"id": 42}'

@@ -133,6 +133,27 @@ def test_the_documentation_shows_what_it_prints():
         assert " ".join(line.split()) in " ".join(page.split())
 
 
+@pytest.mark.parametrize(
+    ("load", "amounts"),
+    [
+        (Load(0, 0, 0), {"aws": "$0.16"}),
+        (Load(200, 100_000, 10), {"aws": "$8", "ably": "$45"}),
+        (Load(2_000, 1_000_000, 10), {"aws": "$83", "pusher": "$99"}),
+        (Load(5_000, 1_000_000, 10), {"aws": "$189", "ably": "$277"}),
+        (Load(10_000, 1_000_000, 100, session=30), {"aws": "$826", "pusher": "$499"}),
+        (Load(10_000, 1_000_000, 100, session=10), {"aws": "$1,850"}),
+        (Load(1_500, 3_000_000, 38), {"aws": "$174", "pusher": "$99"}),
+    ],
+)
+def test_the_figures_of_the_documentation(load, amounts):
+    page = (Path(__file__).parents[2] / "docs" / "cost.md").read_text()
+    found = by_name(load)
+    for name, amount in amounts.items():
+        digits = 2 if "." in amount else 0
+        assert amount == f"${found[name].total:,.{digits}f}"
+        assert amount in page
+
+
 def test_what_makes_no_sense_is_refused():
     done = CliRunner().invoke(main, ["cost", "--connections", "-1", "--messages", "1"])
     assert done.exit_code == 2
