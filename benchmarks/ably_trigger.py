@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 from ably.sync import AblyRestSync
 
 from benchmarks._harness import Result, compare, main
-from benchmarks._tls import certificate
 from benchmarks.trigger import DATA, NAME, microseconds
 from realtime_kit import Realtime, RealtimeSettings
+from realtime_kit.testing.certificate import self_signed
 
 KEY = "local0.dev:bench-secret"
 CHANNEL, ABLY_CHANNEL = "private-orders-42", "private:orders-42"
@@ -55,7 +55,7 @@ def emulator(*certificate: Path) -> Iterator[int]:
 def measure(pairs: int) -> Result:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request of either
     with TemporaryDirectory() as folder:
-        cert, key = certificate(Path(folder))
+        cert, key = self_signed(Path(folder))
         os.environ["SSL_CERT_FILE"] = str(cert)  # both trust what the system trusts
         with emulator(cert, key) as port:
             return _against_sdk(port, pairs)

@@ -24,10 +24,10 @@ from time import perf_counter, process_time
 import boto3
 
 from benchmarks._harness import Result, compare, main
-from benchmarks._tls import certificate
 from realtime_kit.hosting.apigateway.delivery import Message, Tuning
 from realtime_kit.hosting.apigateway.posts import Posts
 from realtime_kit.hosting.apigateway.sigv4 import Credentials
+from realtime_kit.testing.certificate import self_signed
 
 REGION = "eu-west-1"
 OURS, PEER = 20_000, 1_000
@@ -99,7 +99,7 @@ def stage(*certificate: Path, latency: float = 0.0) -> Iterator[str]:
 
 def measure(pairs: int) -> Result:
     with TemporaryDirectory() as folder:
-        cert, key = certificate(Path(folder))
+        cert, key = self_signed(Path(folder))
         os.environ["AWS_CA_BUNDLE"] = str(cert)
         with stage(cert, key) as url:
             return _against_boto3(url, str(cert), pairs)

@@ -18,11 +18,11 @@ from secrets import token_urlsafe
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 
-from benchmarks._tls import certificate
 from benchmarks.apigateway_fanout import CREDENTIALS, FRAME, REGION, stage
 from realtime_kit.hosting.apigateway.bucket import TokenBucket
 from realtime_kit.hosting.apigateway.delivery import Message, Tuning
 from realtime_kit.hosting.apigateway.posts import Posts
+from realtime_kit.testing.certificate import self_signed
 
 RECIPIENTS = (10_000, 50_000)
 LATENCY = 0.01
@@ -77,7 +77,7 @@ def main() -> None:
     print(" ".join(f"{column:>10}" for column in columns), flush=True)
     cores = sorted(os.sched_getaffinity(0))
     with TemporaryDirectory() as folder:
-        cert, key = certificate(Path(folder))
+        cert, key = self_signed(Path(folder))
         os.sched_setaffinity(0, cores[1:] or cores)  # the server's, which inherits it
         with stage(cert, key, latency=LATENCY) as url:
             os.sched_setaffinity(0, cores[:1])

@@ -19,8 +19,8 @@ from time import process_time
 import pusher
 
 from benchmarks._harness import Result, compare, main
-from benchmarks._tls import certificate
 from realtime_kit import Realtime, RealtimeSettings
+from realtime_kit.testing.certificate import self_signed
 
 CALLS = 1_000
 CHANNEL, NAME = "private-orders-42", "shipped"
@@ -59,7 +59,7 @@ def microseconds(call: Callable[[], object]) -> float:
 
 def measure(pairs: int) -> Result:
     with TemporaryDirectory() as folder:
-        cert, key = certificate(Path(folder))
+        cert, key = self_signed(Path(folder))
         os.environ["SSL_CERT_FILE"] = str(cert)  # we trust what the system trusts
         with embedded_server(cert, key) as port:
             return _against_sdk(port, str(cert), pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import ssl
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,10 +78,8 @@ def ably(
     certificate: Path | None = None
     with ExitStack() as stack:
         if tls:
-            from realtime_kit.cli._certificate import self_signed
-
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="realtime-kit-")))
-            options["tls"], certificate = self_signed(host, folder)
+            options["tls"], certificate = _tls(folder, host)
         if is_logging:
             options["log"] = _printing_log()
         emulator = AblyEmulator(
@@ -119,6 +118,16 @@ def apigateway(port: int, host: str) -> None:
             signal.signal(number, lambda *_: over.set())
         print_rows("the functions of lambdas/", [*rows_of(deployment), *rows])
         over.wait()
+
+
+def _tls(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
+    """A context to serve this host with, and the certificate that clients are to trust."""
+    from realtime_kit.testing.certificate import self_signed
+
+    certificate, key = self_signed(folder, "localhost", host)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context, certificate
 
 
 def _rows(emulator: AblyEmulator, certificate: Path | None) -> list[tuple[str, str]]:

@@ -407,9 +407,9 @@ def test_a_certificate_for_another_name_is_refused(
     assert stage.received == []
 
 
-def test_a_server_that_hangs_up_on_everybody(certificate: Path, make_posts: MakePosts) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+def test_a_server_that_hangs_up_on_everybody(
+    server_tls: ssl.SSLContext, make_posts: MakePosts
+) -> None:
     accepted = itertools.count()
 
     def hang_up(listener: socket.socket) -> None:
@@ -418,7 +418,7 @@ def test_a_server_that_hangs_up_on_everybody(certificate: Path, make_posts: Make
             with connection:
                 if next(accepted) and connection.recv(1, socket.MSG_PEEK) == b"":
                     return
-                with context.wrap_socket(connection, server_side=True):
+                with server_tls.wrap_socket(connection, server_side=True):
                     pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -8,7 +8,6 @@ import json
 import socket
 import ssl
 import struct
-import subprocess
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -19,6 +18,7 @@ from websockets.sync.client import connect as websocket_to
 from realtime_kit.emulators.ably import AblyEmulator, AblyError, Limits, Rule, running
 from realtime_kit.emulators.ably.wire import Action
 from realtime_kit.errors import ConfigurationError
+from realtime_kit.testing.certificate import self_signed
 
 DEADLINE = 10.0
 KEY = "local0.dev:secret"
@@ -292,16 +292,10 @@ def test_several_apps_are_on_one_port():
 
 
 def test_it_speaks_tls(tmp_path):
-    made = [str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")]
-    subprocess.run(
-        f"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -keyout {made[0]} -out {made[1]}"
-        " -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1".split(),
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = self_signed(tmp_path)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(made[1], made[0])
-    client = ssl.create_default_context(cafile=made[1])
+    server.load_cert_chain(certificate, key)
+    client = ssl.create_default_context(cafile=certificate)
     with running(AblyEmulator(tls=server)) as emulator:
         assert emulator.url.startswith("https://")
         with websocket_to(f"{emulator.websocket_url}/?key={KEY}", ssl=client) as websocket:
