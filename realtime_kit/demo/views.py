@@ -60,9 +60,8 @@ def join() -> str:
 
 
 def _ask_name(page: str, name: str = "", problem: text.Refused | None = None) -> str:
-    first = seats.first() is not None
     page = page if page in ENDPOINTS else "chat"
-    return render_template("join.html", first=first, next=page, name=name, problem=problem)
+    return render_template("join.html", next=page, name=name, problem=problem)
 
 
 @front.post("/join")
