@@ -13,10 +13,13 @@ from realtime_kit.cli._deployment import _load_functions
 from realtime_kit.deployment.cost import prices
 from realtime_kit.emulators.ably.server import AblyEmulator
 from realtime_kit.emulators.deployment import deployed
+from realtime_kit.events import Event, Limits
 from realtime_kit.hosting.local import running
 from realtime_kit.testing.conformance.channels_wire import Browsers
 from realtime_kit.testing.dynamodb import MemoryDynamoDB
+from realtime_kit.testing.fakes import FakeProvider
 from realtime_kit.testing.live import without_secrets
+from realtime_kit.testing.live.meter import CapReached, Meter, metered
 
 MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 SECRET = "secret-of-the-app"
@@ -110,6 +113,21 @@ def test_the_cap_ends_it_before_the_call_that_would_go_over(run, served, tmp_pat
     assert "| members: each user once | not run |" in report
     assert "- members: each user once (not run)" in report.partition("## Not verified")[2]
     assert len(served.webhooks) > heard, "it did ask the server"
+
+
+def test_what_a_vendor_counts_several_times_is_counted_so():
+    provider = metered(FakeProvider)(limits=Limits(data=65_536))
+    provider.meter = Meter(100)
+    provider.meter.present["presence-room"] = 10
+    event = Event(("presence-room",), "update", "x" * 16 * 1024)
+    provider.publish([event])  # four of 5 KiB, and each of them to ten
+    assert provider.meter.spent == 44
+    provider.members("presence-room")
+    assert provider.meter.spent == 44 + 12
+    with pytest.raises(CapReached):
+        provider.publish([event], info=["user_count"])
+    assert provider.meter.spent == 44 + 12
+    assert len(provider.sent) == 1
 
 
 def test_a_cap_under_which_nothing_can_be_asked(run, served):

@@ -1,8 +1,9 @@
 """What a run spends: counted before each call, and refused once it would be more than allowed.
 
 Everything counts as one message: what is published to a channel and each delivery of it, what a
-browser sends and is answered, a request to the HTTP API. A vendor counts some of it, none of it
-twice: what is counted here is never less.
+browser sends and is answered, a request to the HTTP API and each member in its answer. A large
+event is several: as many as for Ably, whose unit is the smallest. A vendor counts some of it, none
+of it twice: what is counted here is never less.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from realtime_kit.channels import kind_of
-from realtime_kit.events import Event, Receipt
+from realtime_kit.events import Event, Receipt, size
 from realtime_kit.providers.base import AuthAnswer, ChannelInfo, Provider
 from realtime_kit.testing.conformance.channels_wire import ChannelsObserver
 from realtime_kit.testing.conformance.wire import Delivery, Observer
+
+CHUNK = 5 * 1024  # bytes that Ably counts as one message
+BESIDE = 1024  # bytes of an event at most, beside its data: name, ids, claims
 
 
 class CapReached(Exception):
@@ -46,21 +50,31 @@ class Metered(Provider):
     meter: Meter
 
     def publish(self, events: Sequence[Event], *, info: Iterable[str] = ()) -> list[Receipt]:
-        present = self.meter.present
-        names = [name for event in events for name in event.channels]
-        self.meter.spend(sum(1 + present[name] for name in names))
+        info = tuple(info)
+        asked = [self._asked(name) for event in events for name in event.channels] if info else []
+        self.meter.spend(sum(map(self._sent, events)) + sum(asked))
         return super().publish(events, info=info)  # type: ignore[safe-super]
 
+    def _sent(self, event: Event) -> int:
+        """An event, published to each of its channels and delivered there."""
+        parts = 1 + (size(event.payload()) + BESIDE) // CHUNK
+        return parts * sum(1 + self.meter.present[name] for name in event.channels)
+
+    def _asked(self, channel: str) -> int:
+        """A question about a channel, and one who its members are."""
+        return 2 + self.meter.present[channel]
+
     def channels(self, *, prefix: str = "", info: Iterable[str] = ()) -> list[ChannelInfo]:
-        self.meter.spend(1)
+        info = tuple(info)
+        self.meter.spend(1 + (sum(map(self._asked, self.meter.present)) if info else 0))
         return super().channels(prefix=prefix, info=info)
 
     def channel(self, name: str, *, info: Iterable[str] = ()) -> ChannelInfo:
-        self.meter.spend(1)
+        self.meter.spend(self._asked(name))
         return super().channel(name, info=info)
 
     def members(self, channel: str) -> list[str]:
-        self.meter.spend(1)
+        self.meter.spend(self._asked(channel))
         return super().members(channel)
 
     def disconnect_user(self, user_id: str) -> None:
