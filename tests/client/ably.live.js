@@ -3,19 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import Ably from "ably";
 import { connect } from "../../realtime_kit/client/realtime.js";
+import { APPLICATION, call } from "./application.js";
+import { within } from "./time.js";
 
-const { APPLICATION } = process.env;
 const DEADLINE_MS = 15_000;
-
-async function until(condition, what = condition) {
-  const deadline = Date.now() + DEADLINE_MS;
-  for (;;) {
-    const value = condition();
-    if (value) return value;
-    if (Date.now() > deadline) throw new Error(`never came: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
+const until = within(DEADLINE_MS);
 
 const asUser = (user) => (user ? { "X-User": Buffer.from(user).toString("base64") } : {});
 
@@ -27,15 +19,6 @@ function client(t, user, options = {}) {
   made.on("error", (error) => errors.push(error));
   made.on("state", (state) => states.push(state));
   return Object.assign(made, { errors, states });
-}
-
-async function call(path, body = {}, by = { fetch }) {
-  const response = await by.fetch(`${APPLICATION}${path}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  assert.equal(response.status, 200, await response.text());
 }
 
 const asked = async () => (await fetch(`${APPLICATION}/asked`)).json();

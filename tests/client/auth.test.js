@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FakeServer, json, settle, until } from "./fake.js";
+import { FakeServer, json, until } from "./fake.js";
+import { settle } from "./time.js";
 
 const names = (count, prefix = "private-") => Array.from({ length: count }, (_, n) => `${prefix}${n}`);
 const bodies = (server) => server.asked("auth").map(({ body }) => JSON.parse(body));

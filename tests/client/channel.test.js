@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FakeServer, json, settle, until } from "./fake.js";
+import { FakeServer, json, until } from "./fake.js";
+import { settle } from "./time.js";
 
 async function subscribed(t, name, options) {
   const server = new FakeServer();

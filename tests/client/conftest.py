@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,16 @@ import pytest
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from realtime_kit.flask import FlaskRealtime
+
+
+@dataclass
+class User:
+    """Who asks, and the orders that they may see."""
+
+    id: str
+    orders: set[int] = field(default_factory=lambda: {1, 2})
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +64,29 @@ def serve_app() -> Callable[[Flask], AbstractContextManager[str]]:
             server.server_close()
 
     return serve_app
+
+
+@pytest.fixture
+def with_users() -> Callable[..., dict[str, User]]:
+    """`with_users(app, rt, *ids)`: them by id, for rules to ask. `POST /do/VERB` calls that method
+    of `rt`; `POST /forbid` takes an order away from a user."""
+    request = pytest.importorskip("flask").request
+
+    def with_users(app: Flask, rt: FlaskRealtime, *ids: str) -> dict[str, User]:
+        users = {id: User(id) for id in ids}
+        rt.channel_rule("private-orders-{id:int}")(lambda user, id: id in user.orders)
+        rt.channel_rule("private-encrypted-{room}")(lambda user, room: True)
+
+        @app.post("/do/<verb>")
+        def do(verb: str) -> dict[str, str]:
+            return {"done": repr(getattr(rt, verb)(**request.get_json()))}
+
+        @app.post("/forbid")
+        def forbid() -> dict[str, str]:
+            asked = request.get_json()
+            users[asked["user"]].orders.discard(asked["order"])
+            return {}
+
+        return users
+
+    return with_users

@@ -1,36 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect, RealtimeError } from "../../realtime_kit/client/realtime.js";
-import { CONFIG_URL, FakeServer, json, settle, until } from "./fake.js";
+import { CONFIG_URL, FakeServer, json, openPage, until } from "./fake.js";
+import { pass, settle, stopTime } from "./time.js";
 
 const MINUTE = 60_000;
 
 /** A server under fake time; every draw of the back-off is half of its ceiling. */
 function stage(t) {
-  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
-  t.mock.method(Math, "random", () => 0.5);
+  stopTime(t);
   return new FakeServer();
-}
-
-async function pass(t, ms, step = 100) {
-  for (let left = ms; left > 0; left -= step) {
-    t.mock.timers.tick(Math.min(step, left));
-    await settle();
-  }
-}
-
-/** Stands in for the window: its events, and what navigator says. */
-function openPage(t) {
-  const page = new EventTarget();
-  const names = ["addEventListener", "removeEventListener"];
-  for (const name of names) globalThis[name] = page[name].bind(page);
-  globalThis.document = { visibilityState: "visible", querySelector: () => null };
-  const onLine = (value) => Object.defineProperty(globalThis, "navigator", { value: { onLine: value }, configurable: true });
-  t.after(() => {
-    for (const name of [...names, "document", "navigator"]) delete globalThis[name];
-  });
-  const fire = (name, more) => page.dispatchEvent(Object.assign(new Event(name), more));
-  return { fire, onLine };
 }
 
 test("connecting, connected, closed; the socket id is there only while connected", async (t) => {

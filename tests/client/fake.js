@@ -9,6 +9,7 @@ import "../../realtime_kit/client/resume.js";
 import "../../realtime_kit/client/transports/socket.js";
 import "../../realtime_kit/client/upgrade.js";
 import "../../realtime_kit/client/user.js";
+import { within } from "./time.js";
 
 export const CONFIG_URL = "http://app.test/realtime/config";
 
@@ -24,20 +25,7 @@ export const CONFIG = {
 };
 
 /** Waits for what happens in promises and messages; on a real clock, whatever timers are faked. */
-export async function until(condition, what = condition) {
-  const deadline = performance.now() + 5000;
-  for (;;) {
-    const value = condition();
-    if (value) return value;
-    if (performance.now() > deadline) throw new Error(`never came: ${what}`);
-    await new Promise(setImmediate);
-  }
-}
-
-/** Lets everything that is under way happen. */
-export async function settle() {
-  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
-}
+export const until = within(5000, setImmediate);
 
 export const json = (body, status = 200, headers = {}) =>
   new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json", ...headers } });
@@ -207,4 +195,22 @@ function unlessAborted(signal, act) {
     signal?.addEventListener("abort", stop);
     act().then(resolve, reject);
   });
+}
+
+/** Stands in for the window: its events, whether it is seen, and what navigator says. */
+export function openPage(t) {
+  const page = new EventTarget();
+  const names = ["addEventListener", "removeEventListener"];
+  for (const name of names) globalThis[name] = page[name].bind(page);
+  globalThis.document = { visibilityState: "visible", querySelector: () => null };
+  const onLine = (value) => Object.defineProperty(globalThis, "navigator", { value: { onLine: value }, configurable: true });
+  t.after(() => {
+    for (const name of [...names, "document", "navigator"]) delete globalThis[name];
+  });
+  const fire = (name, more) => page.dispatchEvent(Object.assign(new Event(name), more));
+  const show = (state) => {
+    document.visibilityState = state;
+    fire("visibilitychange");
+  };
+  return { fire, show, onLine };
 }

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setOnline, setVisible } from "./dom.js";
-import { FakeServer, json, settle, until } from "./fake.js";
+import { FakeServer, json, until } from "./fake.js";
 import { connect } from "../../realtime_kit/client/realtime.js";
+import { settle } from "./time.js";
 
 const { createElement: h, StrictMode, useEffect, version } = await import("react");
 const { createRoot, hydrateRoot } = await import("react-dom/client");

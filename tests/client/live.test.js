@@ -5,20 +5,11 @@ import Pusher from "pusher-js";
 import nacl from "tweetnacl";
 import { WebSocket } from "ws";
 import { connect } from "../../realtime_kit/client/realtime.js";
+import { APPLICATION, call } from "./application.js";
 import { proxy } from "./line.js";
+import { within } from "./time.js";
 
-const { APPLICATION } = process.env;
-const DEADLINE_MS = 10_000;
-
-async function until(condition, what = condition) {
-  const deadline = Date.now() + DEADLINE_MS;
-  for (;;) {
-    const value = condition();
-    if (value) return value;
-    if (Date.now() > deadline) throw new Error(`never came: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
+const until = within(10_000);
 
 function client(t, user, options = {}) {
   const made = connect({
@@ -43,15 +34,6 @@ async function pusherJs(t, user) {
   });
   t.after(() => pusher.disconnect());
   return pusher;
-}
-
-async function call(path, body, by = { fetch }) {
-  const response = await by.fetch(`${APPLICATION}${path}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  assert.equal(response.status, 200, await response.text());
 }
 
 test("public and private channels: what the application triggers arrives, with its id", async (t) => {

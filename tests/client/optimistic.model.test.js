@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Stream } from "../../realtime_kit/client/events.js";
 import { optimistic, OptimisticError } from "../../realtime_kit/client/optimistic.js";
-import { settle } from "./fake.js";
+import { settle } from "./time.js";
 
 const { SEED, RUNS = "50" } = process.env;
 const STEPS = 40;

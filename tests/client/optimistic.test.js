@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { backoff } from "../../realtime_kit/client/backoff.js";
 import { Stream } from "../../realtime_kit/client/events.js";
 import { optimistic, OptimisticError } from "../../realtime_kit/client/optimistic.js";
-import { json, settle, until } from "./fake.js";
+import { json, until } from "./fake.js";
+import { settle } from "./time.js";
 
 class FakeChannel extends Stream {
   state = "subscribing";

@@ -5,38 +5,15 @@ import { parser } from "../../realtime_kit/client/transports/event-stream.js";
 import "../../realtime_kit/client/transports/poll.js";
 import "../../realtime_kit/client/transports/sse-native.js";
 import "../../realtime_kit/client/transports/sse.js";
-import { json, settle, until } from "./fake.js";
+import { json, openPage, until } from "./fake.js";
 import { FakeStream, serverWith, streamingServer } from "./fakelog.js";
+import { pass, settle, stopTime } from "./time.js";
 
 const MINUTE = 60_000;
 
 function stage(t, server) {
-  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
-  t.mock.method(Math, "random", () => 0.5);
+  stopTime(t);
   return server;
-}
-
-async function pass(t, ms, step = 100) {
-  for (let left = ms; left > 0; left -= step) {
-    t.mock.timers.tick(Math.min(step, left));
-    await settle();
-  }
-}
-
-function openPage(t) {
-  const page = new EventTarget();
-  const names = ["addEventListener", "removeEventListener"];
-  for (const name of names) globalThis[name] = page[name].bind(page);
-  globalThis.document = { visibilityState: "visible", querySelector: () => null };
-  t.after(() => {
-    for (const name of [...names, "document"]) delete globalThis[name];
-  });
-  const fire = (name) => page.dispatchEvent(new Event(name));
-  const show = (state) => {
-    document.visibilityState = state;
-    fire("visibilitychange");
-  };
-  return { fire, show };
 }
 
 async function connected(t, server, names = ["news"], options = {}) {

@@ -3,32 +3,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WebSocket } from "ws";
 import { connect } from "../../realtime_kit/client/realtime.js";
+import { APPLICATION, call } from "./application.js";
 import { proxy } from "./line.js";
+import { within } from "./time.js";
 
-const { APPLICATION, SEED = "1" } = process.env;
-const DEADLINE_MS = 30_000;
+const { SEED = "1" } = process.env;
+const until = within(30_000);
 const TRANSPORTS = ["socket", "sse", "poll"];
-
-async function until(condition, what = condition) {
-  const deadline = Date.now() + DEADLINE_MS;
-  for (;;) {
-    const value = condition();
-    if (value) return value;
-    if (Date.now() > deadline) throw new Error(`never came: ${typeof what === "function" ? what() : what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-async function call(path, body = {}, by = { fetch }) {
-  const response = await by.fetch(`${APPLICATION}${path}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  const text = await response.text();
-  assert.equal(response.status, 200, text);
-  return JSON.parse(text);
-}
 
 const trigger = (channel, data, by, more) => call("/do/trigger", { channels: channel, name: "x", data, ...more }, by);
 

@@ -1,22 +1,15 @@
 // Order, repeats and holes: the rules at the head of resume.js, by their numbers.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { json, settle, until } from "./fake.js";
+import { json, until } from "./fake.js";
 import { serverWith } from "./fakelog.js";
+import { pass, settle, stopTime } from "./time.js";
 
 const MINUTE = 60_000;
 
 function stage(t, ...names) {
-  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
-  t.mock.method(Math, "random", () => 0.5);
+  stopTime(t);
   return serverWith(...names);
-}
-
-async function pass(t, ms, step = 50) {
-  for (let left = ms; left > 0; left -= step) {
-    t.mock.timers.tick(Math.min(step, left));
-    await settle();
-  }
 }
 
 /** A client with a channel that is subscribed and placed; what it hears, and its gaps. */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,18 +14,10 @@ KEY = "local1.key:not-published-secret"
 AUTH = 17
 
 
-@dataclass
-class User:
-    """Who asks, as header `X-User` says, and the orders that they may see."""
-
-    id: str
-    orders: set[int] = field(default_factory=lambda: {1, 2})
-
-
 @pytest.fixture
-def application(serve_app) -> Iterator[str]:
-    """URL of a Flask application on provider `ably`. `POST /do/VERB` calls that method of its
-    realtime; `POST /forbid` takes an order away from a user; `POST /fault` is what goes wrong."""
+def application(serve_app, with_users) -> Iterator[str]:
+    """URL of a Flask application on provider `ably`; header `X-User` says who asks, in base64.
+    `POST /fault` is what goes wrong."""
     pytest.importorskip("ably")
     pytest.importorskip("aiohttp")
     pytest.importorskip("cryptography")
@@ -37,7 +29,6 @@ def application(serve_app) -> Iterator[str]:
     from realtime_kit.flask import FlaskRealtime
     from realtime_kit.hosting.local import running
 
-    users = {name: User(name) for name in ("ada", "bob", "zoë * 7:x")}
     with running(AblyEmulator([KEY])) as emulator:
 
         def make_revocable(world):
@@ -56,6 +47,7 @@ def application(serve_app) -> Iterator[str]:
             REALTIME_ABLY__ENCRYPTION_MASTER_KEY=base64.b64encode(b"k" * 32).decode(),
         )
         rt = FlaskRealtime(app)
+        users = with_users(app, rt, "ada", "bob", "zoë * 7:x")
         asked = []
 
         def load_user():
@@ -64,9 +56,7 @@ def application(serve_app) -> Iterator[str]:
             return users.get(base64.b64decode(request.headers.get("X-User", "")).decode())
 
         rt.user_loader(load_user)
-        rt.channel_rule("private-orders-{id:int}")(lambda user, id: id in user.orders)
         rt.channel_rule("private-talk-{room}")(lambda user, room: Grant(publish=True))
-        rt.channel_rule("private-encrypted-{room}")(lambda user, room: True)
         rt.channel_rule("private-cache-{room}")(lambda user, room: True)
         rt.channel_rule("presence-room-{room}")(
             lambda user, room: Grant(Member(user.id, {"name": user.id.title()}), publish=True)
@@ -75,16 +65,6 @@ def application(serve_app) -> Iterator[str]:
             lambda user, room: Member(user.id, {"name": user.id.title()})
         )
         rt.sign_in(lambda user: SignIn(user.id, {"name": user.id.title()}))
-
-        @app.post("/do/<verb>")
-        def do(verb):
-            return {"done": repr(getattr(rt, verb)(**request.get_json()))}
-
-        @app.post("/forbid")
-        def forbid():
-            given = request.get_json()
-            users[given["user"]].orders.discard(given["order"])
-            return {}
 
         @app.get("/asked")
         def what_was_asked():

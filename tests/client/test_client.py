@@ -7,7 +7,6 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -38,19 +37,9 @@ def test_declarations_take_good_usage_and_refuse_bad(run_node, checkout):
 # --- against the real thing -----------------------------------------------------------------
 
 
-@dataclass
-class User:
-    """Who asks, as header `X-User` says, and the orders that they may see."""
-
-    id: str
-    orders: set[int] = field(default_factory=lambda: {1, 2})
-
-
 @pytest.fixture
-def application(serve_app) -> Iterator[str]:
-    """URL of a Flask application over a running embedded server. `POST /do/VERB` calls that method
-    of its realtime; `POST /forbid` takes an order away from a user."""
-    pytest.importorskip("flask")
+def application(serve_app, with_users) -> Iterator[str]:
+    """URL of a Flask application over a running embedded server; header `X-User` says who asks."""
     pytest.importorskip("aiohttp")
     from flask import Flask, request
 
@@ -58,30 +47,18 @@ def application(serve_app) -> Iterator[str]:
     from realtime_kit.flask import FlaskRealtime
     from realtime_kit.testing.servers import serve
 
-    users = {name: User(name) for name in ("ada", "bob")}
     with serve() as served:
         app = Flask(__name__)
         app.testing = True
         app.config.update(served.environ)
         app.config["REALTIME_LOCAL__ENCRYPTION_MASTER_KEY"] = MASTER_KEY
         rt = FlaskRealtime(app)
+        users = with_users(app, rt, "ada", "bob")
         rt.user_loader(lambda: users.get(request.headers.get("X-User", "")))
-        rt.channel_rule("private-orders-{id:int}")(lambda user, id: id in user.orders)
-        rt.channel_rule("private-encrypted-{room}")(lambda user, room: True)
         rt.channel_rule("presence-room-{room}")(
             lambda user, room: Member(user.id, {"name": user.id.title()})
         )
         rt.sign_in(lambda user: SignIn(user.id, {"name": user.id.title()}, watchlist=["bob"]))
-
-        @app.post("/do/<verb>")
-        def do(verb):
-            return {"done": repr(getattr(rt, verb)(**request.get_json()))}
-
-        @app.post("/forbid")
-        def forbid():
-            asked = request.get_json()
-            users[asked["user"]].orders.discard(asked["order"])
-            return {}
 
         with serve_app(app) as url:
             yield url
