@@ -1,4 +1,4 @@
-import { backoff } from "./backoff.js";
+import { backoff, sleep } from "./backoff.js";
 import { RealtimeError } from "./events.js";
 
 const TIMEOUT_MS = 15_000;
@@ -69,12 +69,6 @@ export async function persist(task, { signal, report }) {
     }
   }
 }
-
-const sleep = (ms, signal) =>
-  new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
-  });
 
 /** Makes `ask(name)`: what is asked in one tick goes in one request. */
 export function authorizer({ path, socketId, request, memory, answered, ...life }) {

@@ -1,5 +1,5 @@
 // Optimistic updates. What each public name means is told in optimistic.d.ts.
-import { backoff } from "./backoff.js";
+import { backoff, sleep } from "./backoff.js";
 import { Emitter } from "./events.js";
 import { load, save } from "./optimistic/kept.js";
 import { Queue } from "./optimistic/queue.js";
@@ -305,12 +305,6 @@ function isWithin({ epoch, offset }, position) {
   const cut = position?.lastIndexOf(":");
   return cut > 0 && position.slice(0, cut) === epoch && offset <= position.slice(cut + 1);
 }
-
-const sleep = (ms, signal) =>
-  new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
-  });
 
 // randomUUID is for secure contexts alone; a phone on the laptop's network has none.
 const uuid = () => crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].join("-");
