@@ -12,6 +12,15 @@ from realtime_kit.emulators.ably.errors import AblyError
 Way = Literal["connect", "in", "out", "request"]
 Fault = Literal["refuse", "drop", "delay", "suppress", "inject", "expire"]
 
+_OF_ALL = frozenset({"drop", "delay"})
+_OF_FRAMES = frozenset({"suppress", "inject", "expire"})
+_FAULTS: Mapping[Way, frozenset[str]] = {
+    "connect": _OF_ALL | {"refuse"},
+    "in": _OF_ALL | _OF_FRAMES | {"refuse"},
+    "out": _OF_ALL | _OF_FRAMES,
+    "request": _OF_ALL | {"refuse"},
+}
+
 
 @dataclass(slots=True)
 class Rule:
@@ -28,6 +37,8 @@ class Rule:
     - `inject`: `frame` is sent to the client after the frame that matched;
     - `expire`: the client's token expires after the frame that matched.
     It lets `skip` matches pass, and befalls the next `times` (None: all), each with chance `share`.
+    Raises `ValueError` for a fault that cannot befall what goes this way, and for `inject` without
+    a frame.
     """
 
     fault: Fault
@@ -44,6 +55,13 @@ class Rule:
         default_factory=lambda: AblyError(50000, 500, "Internal error, made by a fault rule")
     )
     frame: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.fault not in _FAULTS[self.way]:
+            known = ", ".join(sorted(_FAULTS[self.way]))
+            raise ValueError(f"{self.fault} cannot befall way {self.way!r}: {known}")
+        if self.fault == "inject" and "action" not in self.frame:
+            raise ValueError("inject needs a frame with an action")
 
     def matches(self, **what: object) -> bool:
         path = str(what.get("path", ""))

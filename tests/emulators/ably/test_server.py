@@ -13,7 +13,6 @@ from urllib.request import Request, urlopen
 
 import aiohttp
 import pytest
-from websockets.sync.client import connect as websocket_to
 
 from realtime_kit.emulators.ably import AblyEmulator, AblyError, Limits, Rule, running
 from realtime_kit.emulators.ably.wire import Action
@@ -30,12 +29,15 @@ def emulator():
         yield emulator
 
 
-def talk(emulator, scenario, *, query=f"key={KEY}"):
+def talk(emulator, scenario, *, query=f"key={KEY}", tls=True):
     """Run `scenario(socket)` on a raw WebSocket; `socket.say(**message)`, `await socket.next()`."""
 
     async def run():
         url = f"{emulator.websocket_url}/?{query}"
-        async with aiohttp.ClientSession() as session, session.ws_connect(url) as websocket:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(url, ssl=tls) as websocket,
+        ):
             return await scenario(_Raw(websocket))
 
     return asyncio.run(asyncio.wait_for(run(), DEADLINE))
@@ -154,6 +156,15 @@ def test_a_token_expires_when_a_rule_says_so(emulator):
 
     gone, end = talk(emulator, scenario)
     assert (gone["error"]["code"], end) == (40142, None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "way"),
+    [("refuse", "out"), ("suppress", "connect"), ("expire", "request"), ("inject", "in")],
+)
+def test_a_rule_that_could_do_nothing_is_none(fault, way):
+    with pytest.raises(ValueError, match=fault):
+        Rule(fault, way)
 
 
 def test_chance_is_drawn_from_a_seed():
@@ -298,8 +309,8 @@ def test_it_speaks_tls(tmp_path):
     client = ssl.create_default_context(cafile=certificate)
     with running(AblyEmulator(tls=server)) as emulator:
         assert emulator.url.startswith("https://")
-        with websocket_to(f"{emulator.websocket_url}/?key={KEY}", ssl=client) as websocket:
-            assert json.loads(websocket.recv(DEADLINE))["action"] == Action.CONNECTED
+        first = talk(emulator, lambda socket: socket.next(), tls=client)
+        assert first["action"] == Action.CONNECTED
         with urlopen(emulator.url + "/time", context=client) as answer:
             assert answer.status == 200
 
