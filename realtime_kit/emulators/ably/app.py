@@ -59,9 +59,7 @@ class Namespace:
 
     id: str
     persisted: bool = False
-    push_enabled: bool = False
     mutable_messages: bool = False
-    identified: bool = False
 
 
 class App:
@@ -115,12 +113,7 @@ class App:
         """See `publishing.publish`, and for what changes messages `revisions.change`."""
         if any(is_change(message) for message in messages):
             return change(
-                self,
-                channel,
-                messages,
-                access=access,
-                connection=connection,
-                message_id=message_id,
+                self, channel, messages, access=access, connection=connection, message_id=message_id
             )
         return publish(
             self,

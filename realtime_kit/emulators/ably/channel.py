@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from realtime_kit.emulators.ably.limits import Limits
@@ -25,6 +25,7 @@ from realtime_kit.emulators.ably.wire import Action, Flag, Frame
 if TYPE_CHECKING:
     from realtime_kit.emulators.ably.app import Namespace
     from realtime_kit.emulators.ably.attachment import Attachment
+    from realtime_kit.emulators.ably.publishing import Published
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Entry:
     payloads: Sequence[Payload]
     publisher: str | None = None
     delta: Entry | None = None  # the same, for those who have what came before
-    _frames: dict[str, Frame] = field(default_factory=dict, repr=False)
+    _frames: dict[str, Frame] = field(init=False, default_factory=dict, repr=False)
 
     @property
     def message_serials(self) -> list[str]:
@@ -79,7 +80,7 @@ class Channel:
         self.limits = limits
         self.attachments: dict[tuple[str, str], Attachment] = {}
         self.members: dict[str, Presence] = {}
-        self.results: dict[str, tuple[int, object]] = {}  # of publishes with ids, until when
+        self.results: dict[str, tuple[int, Published]] = {}  # of publishes with ids, until when
         self.entries: deque[Entry] = deque()
         self.versions: dict[str, list[Message]] = {}  # of messages that were changed, oldest first
         self._timers = timers
@@ -258,15 +259,4 @@ class Channel:
 
 
 def _as_present(member: Presence) -> Presence:
-    if member.action == PRESENT:
-        return member
-    return Presence(
-        id=member.id,
-        client_id=member.client_id,
-        connection_id=member.connection_id,
-        timestamp=member.timestamp,
-        data=member.data,
-        encoding=member.encoding,
-        extras=member.extras,
-        action=PRESENT,
-    )
+    return member if member.action == PRESENT else replace(member, action=PRESENT)

@@ -19,7 +19,6 @@ class Limits:
     inbound_burst: int = 200
     channels_per_connection: int = 200
     presence_members: int = 250
-    channel_name: int = 2_048
     sync_page: int = 100
     connection_ttl: int = 120_000
     idle_interval: int = 15_000

@@ -33,7 +33,9 @@ class Payload:
     encoding: str | None = None
     extras: Mapping[str, Any] | None = None
     action: int = 0
-    _wire: dict[bool, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
+    _wire: dict[bool, dict[str, Any]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def wire(self, *, binary: bool) -> dict[str, Any]:
         """The fields that go over the wire, by msgpack or by JSON. Made once: not to be changed."""

@@ -6,6 +6,7 @@ Source: specification, RTP2, RTP8 to RTP10, RTP17; docs, "Presence".
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from realtime_kit.emulators.ably.channel import Channel, Entry
@@ -136,13 +137,5 @@ def _say(channel: Channel, events: list[Presence], id: str, connection_id: str |
 
 
 def _leave_of(member: Presence, id: str, channel: Channel) -> Presence:
-    return Presence(
-        id=id,
-        client_id=member.client_id,
-        connection_id=member.connection_id,
-        timestamp=max(channel.now(), member.timestamp + 1),
-        data=member.data,
-        encoding=member.encoding,
-        extras=member.extras,
-        action=LEAVE,
-    )
+    timestamp = max(channel.now(), member.timestamp + 1)
+    return replace(member, id=id, timestamp=timestamp, action=LEAVE)

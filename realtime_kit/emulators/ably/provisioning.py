@@ -23,16 +23,14 @@ if TYPE_CHECKING:
 _LETTERS = string.ascii_letters + string.digits
 _FLAGS = {
     "persisted": "persisted",
-    "pushEnabled": "push_enabled",
     "mutableMessages": "mutable_messages",
-    "identified": "identified",
 }
 
 
 def create_app(world: World, spec: Mapping[str, object]) -> dict[str, object]:
     """An app of `keys` (`{capability?, revocableTokens?}`), `namespaces` (`{id, persisted?, …}`)
     and `channels` with members (`{name, presence: [{clientId, data, encoding?}]}`), and what to
-    know of it and of where it is served. Raises `AblyError` 40000."""
+    know of it. Raises `AblyError` 40000."""
     app_id = _letters(world, 6)
     keys = [_key(world, app_id, given) for given in _objects(spec, "keys")]
     namespaces = [_namespace(given) for given in _objects(spec, "namespaces")]
@@ -51,7 +49,6 @@ def create_app(world: World, spec: Mapping[str, object]) -> dict[str, object]:
         "keys": [_described(key) for key in keys],
         "namespaces": list(_objects(spec, "namespaces")),
         "channels": list(_objects(spec, "channels")),
-        **world.address,
     }
 
 
@@ -94,19 +91,10 @@ def _fill(app: App, name: str, members: Sequence[Mapping[str, object]]) -> None:
         event = read_presence({**member, "action": ENTER})
         event.connection_id = connection_id
         event.id = f"{connection_id}:{number}:0"
-        event.timestamp = app.now()
+        event.timestamp = now = app.now()
         channel.set_presence(event)
-        serial = channel.next_serial()
-        channel.add(
-            Entry(
-                Action.PRESENCE,
-                serial,
-                app.now(),
-                f"{connection_id}:{number}",
-                [event],
-                connection_id,
-            )
-        )
+        id, serial = f"{connection_id}:{number}", channel.next_serial()
+        channel.add(Entry(Action.PRESENCE, serial, now, id, [event], connection_id))
 
 
 def _objects(spec: Mapping[str, object], name: str) -> Sequence[Mapping[str, object]]:

@@ -186,7 +186,7 @@ def _repeated(channel: Channel, id: str, now: int) -> Published | None:
     while results and next(iter(results.values()))[0] <= now:
         del results[next(iter(results))]
     found = results.get(id)
-    return found[1] if found is not None and isinstance(found[1], Published) else None
+    return None if found is None else found[1]
 
 
 def as_messages(body: object) -> list[object]:

@@ -111,10 +111,7 @@ def _delete_app(call: Call) -> Answer:
     """DELETE /apps/APP"""
     if not call.access.is_basic or call.access.app_id != call.segments[1]:
         raise AblyError(40100, 401, "An app is deleted with one of its keys")
-    app = call.app
-    call.world.remove_app(app.id)
-    for connection in list(app.connections.values()):
-        connection.disconnect(AblyError(40400, 404, f"The app {app.id} is deleted"))
+    call.world.remove_app(call.app.id)
     return Answer(None, 204)
 
 

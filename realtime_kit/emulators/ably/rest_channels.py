@@ -5,16 +5,19 @@ Source: Ably, "REST API"; features spec RSL (channels), RSP (presence), CHD (sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from realtime_kit.emulators.ably.channel import Channel
 from realtime_kit.emulators.ably.errors import AblyError
-from realtime_kit.emulators.ably.messages import UPDATE, Message, Presence, wire
+from realtime_kit.emulators.ably.messages import UPDATE, Message, Payload, Presence, wire
 from realtime_kit.emulators.ably.names import parse_name
 from realtime_kit.emulators.ably.publishing import as_messages, require
 from realtime_kit.emulators.ably.rest_http import JSON, Answer, Call
 
 _MAX_MESSAGES = 1000
+
+P = TypeVar("P", bound=Payload)
 
 
 def publish(call: Call) -> Answer:
@@ -67,15 +70,7 @@ def _header_or_param(call: Call, header: str, param: str) -> str | None:
 
 def history(call: Call) -> Answer:
     """GET /channels/CHANNEL/messages (RSL2, RTL10)"""
-    channel = _channel(call, "history")
-    start, end = _interval(call)
-    forwards = call.forwards()
-    found, links = call.page(
-        channel.history(start=start, end=end, forwards=forwards, until=_until(call)),
-        lambda message: message.serial,
-        end=end,
-    )
-    return Answer(wire(found, binary=call.binary), links=links)
+    return _past(call, Channel.history, lambda message: message.serial)
 
 
 def message(call: Call) -> Answer:
@@ -109,14 +104,15 @@ def _versions(call: Call) -> Sequence[Message]:
 
 def presence_history(call: Call) -> Answer:
     """GET /channels/CHANNEL/presence/history (RSP4)"""
+    return _past(call, Channel.presence_history, lambda event: str(event.id))
+
+
+def _past(call: Call, of: Callable[..., Sequence[P]], key: Callable[[P], str]) -> Answer:
+    """A page of the history `of` a channel."""
     channel = _channel(call, "history")
     start, end = _interval(call)
-    forwards = call.forwards()
-    found, links = call.page(
-        channel.presence_history(start=start, end=end, forwards=forwards, until=_until(call)),
-        lambda event: str(event.id),
-        end=end,
-    )
+    past = of(channel, start=start, end=end, forwards=call.forwards(), until=_until(call))
+    found, links = call.page(past, key, end=end)
     return Answer(wire(found, binary=call.binary), links=links)
 
 

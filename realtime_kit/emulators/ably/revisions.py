@@ -70,11 +70,7 @@ def change(
     publisher = connection.id if connection is not None else None
     entry = Entry(Action.MESSAGE, serial, channel.now(), id, made, publisher)
     if all(each.action == APPEND for each in changes):
-        deltas = [
-            replace(full, action=APPEND, data=each.data, encoding=each.encoding, _wire={})
-            for full, each in zip(made, changes, strict=True)
-        ]
-        entry.delta = Entry(Action.MESSAGE, serial, channel.now(), id, deltas, publisher)
+        entry.delta = replace(entry, payloads=_deltas(made, changes))
     for version in made:
         channel.revise(version)
     channel.add(entry)
@@ -106,7 +102,6 @@ def _made(
         id=id,
         action=DELETE if change.action == DELETE else UPDATE,
         version=_version(original, change, serial, channel, access),
-        _wire={},
     )
     if change.name is not None:
         made.name = change.name
@@ -117,6 +112,14 @@ def _made(
     elif change.data is not None:
         made.data, made.encoding = change.data, change.encoding
     return made
+
+
+def _deltas(made: Sequence[Message], changes: Sequence[Message]) -> list[Message]:
+    """What was appended, without what it was appended to."""
+    return [
+        replace(full, action=APPEND, data=each.data, encoding=each.encoding)
+        for full, each in zip(made, changes, strict=True)
+    ]
 
 
 def _version(

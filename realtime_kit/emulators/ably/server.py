@@ -72,12 +72,7 @@ class AblyEmulator:
         script: Path | None = None,
         log: Log | None = None,
     ) -> None:
-        try:
-            parsed = [key if isinstance(key, Key) else Key.parse(key) for key in keys]
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from error
-        if len({key.name for key in parsed}) < len(parsed):
-            raise ConfigurationError("two keys have the same APPID.KEYID")
+        parsed = _parsed(keys)
         self.keys = tuple(key.text for key in parsed)
         if DEFAULT_KEY in self.keys and not is_loopback(host):
             raise ConfigurationError(
@@ -130,11 +125,6 @@ class AblyEmulator:
                 f"cannot listen on {self.host} port {self.port}: {error.strerror or error}"
             ) from error
         self.port = self._listener.sockets[0].getsockname()[1]
-        self.world.address = {
-            "endpoint": self.host,
-            "port": self.port,
-            "tls": self._tls is not None,
-        }
         self.world.timers.changed = self._arm
         self._arm()
 
@@ -275,6 +265,16 @@ class AblyEmulator:
         answer = rest.handle(self.world, call.request)
         await asyncio.sleep(_TICK)
         return answer
+
+
+def _parsed(keys: Iterable[str | Key]) -> list[Key]:
+    try:
+        parsed = [key if isinstance(key, Key) else Key.parse(key) for key in keys]
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    if len({key.name for key in parsed}) < len(parsed):
+        raise ConfigurationError("two keys have the same APPID.KEYID")
+    return parsed
 
 
 def _pure(request: web.BaseRequest, path: str, query: str, body: bytes) -> rest.Request:

@@ -109,12 +109,7 @@ def request_token(
     not allowed, 40012 for an empty clientId, 40000 and 40160 for a capability.
     """
     _verify(key, given, access)
-    timestamp = given.get("timestamp")
-    if timestamp is None and not given.get("mac"):
-        timestamp = now_ms
-    timestamp = _whole(timestamp, "timestamp")
-    if abs(now_ms - timestamp) > TIMESTAMP_WINDOW_MS:
-        raise AblyError(40104, 401, "Timestamp not current")
+    timestamp = _timestamp(given, now_ms)
     ttl = _ttl(key, given.get("ttl"))
     client_id = given.get("clientId")
     if client_id is not None and (not isinstance(client_id, str) or not client_id):
@@ -193,6 +188,16 @@ def _whole(value: object, name: str) -> int:
         except (ValueError, OverflowError):
             pass
     raise AblyError(40003, 400, f"Invalid {name}: it must be a number of milliseconds")
+
+
+def _timestamp(given: Mapping[str, object], now_ms: int) -> int:
+    timestamp = given.get("timestamp")
+    if timestamp is None and not given.get("mac"):
+        return now_ms
+    timestamp = _whole(timestamp, "timestamp")
+    if abs(now_ms - timestamp) > TIMESTAMP_WINDOW_MS:
+        raise AblyError(40104, 401, "Timestamp not current")
+    return timestamp
 
 
 def _ttl(key: Key, given: object) -> int:

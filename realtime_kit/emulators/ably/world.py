@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from random import Random
 
 from realtime_kit.emulators.ably.app import App, Key, Namespace
@@ -27,7 +27,6 @@ class World:
         self.random = random
         self.timers = Timers(clock)
         self.limits = limits or Limits()
-        self.address: Mapping[str, object] = {}  # where it is served: endpoint, port, tls
         for key in keys:
             app = self.apps.get(key.app_id) or self.add_app(key.app_id)
             app.keys[key.name] = key

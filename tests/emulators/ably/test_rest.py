@@ -15,6 +15,7 @@ import msgpack
 import pytest
 
 from realtime_kit.emulators.ably.rest import Request, Response, handle
+from realtime_kit.emulators.ably.wire import Action
 
 JSON = "application/json"
 MSGPACK = "application/x-msgpack"
@@ -310,7 +311,9 @@ def test_an_app_for_tests_is_made_and_unmade(rig: Any) -> None:
         ("text", 2),
     ]
     assert error(ask(rig, "DELETE", f"/apps/{app['appId']}")) == (401, 40100)
+    client = rig.connect(key=key["keyStr"])
     assert ask(rig, "DELETE", f"/apps/{app['appId']}", **own).status == 204
+    assert (client.frames[-1]["action"], client.closed) == (Action.ERROR, True)
     assert error(ask(rig, "GET", "/channels/foo/messages", **own)) == (404, 40400)
 
 
