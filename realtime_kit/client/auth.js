@@ -1,5 +1,5 @@
-import { backoff, sleep } from "./backoff.js";
-import { RealtimeError } from "./events.js";
+import { backoff } from "./backoff.js";
+import { RealtimeError, sleep } from "./events.js";
 
 const TIMEOUT_MS = 15_000;
 const CHANNELS_PER_REQUEST = 100;

@@ -3,9 +3,3 @@ export function backoff(attempt, options = {}) {
   const { base = 1000, cap = 30_000, floor = 100, random = Math.random } = options;
   return Math.round(floor + random() * Math.min(cap, base * 2 ** attempt));
 }
-
-export const sleep = (ms, signal) =>
-  new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
-  });

@@ -82,3 +82,10 @@ export function decode(text) {
     return text;
   }
 }
+
+/** Resolves after `ms`, or when `signal` ends it. */
+export const sleep = (ms, signal) =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
+  });

@@ -1,6 +1,6 @@
 // Optimistic updates. What each public name means is told in optimistic.d.ts.
-import { backoff, sleep } from "./backoff.js";
-import { Emitter } from "./events.js";
+import { backoff } from "./backoff.js";
+import { Emitter, sleep } from "./events.js";
 import { load, save } from "./optimistic/kept.js";
 import { Queue } from "./optimistic/queue.js";
 import { OptimisticError } from "./optimistic/sending.js";
