@@ -114,13 +114,17 @@ def run_both(
     with _listen(host, port) as listener:
         url = _url(host, listener.getsockname()[1])
         with _server(settings, host, url) as (environment, rows):
-            keep_running(
-                app,
-                listener,
-                environment=environment,
-                reload=reload,
-                ready=lambda: print_rows(title, [("App", url), *rows]),
-            )
+            try:
+                keep_running(
+                    app,
+                    listener,
+                    environment=environment,
+                    reload=reload,
+                    ready=lambda: print_rows(title, [("App", url), *rows]),
+                )
+            finally:
+                # First: a webhook to an application that has ended waits for an answer in vain.
+                listener.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

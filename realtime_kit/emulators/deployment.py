@@ -7,7 +7,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from realtime_kit.emulators.apigateway import (
@@ -53,8 +53,8 @@ class Deployment:
 
     gateway: ApiGateway
     queue: Queue
-    environ: Mapping[str, str]
-    function_environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)  # with secrets
+    function_environ: Mapping[str, str] = field(repr=False)
 
     @property
     def port(self) -> int:
@@ -91,12 +91,31 @@ def deployed(
     db.call("CreateTable", {"TableName": table, **TABLE})
     names = (*FUNCTIONS, "auth") if endpoints else FUNCTIONS
     functions = {name: Function(name, _nobody, timeout=29.0) for name in names}
-    served = [*API.items(), *(ENDPOINTS.items() if endpoints else ())]
-    websocket = functions["websocket"]
     queue = Queue(
         "fanout", functions["fanout"], batch_size=1, visibility_timeout=visibility_timeout
     )
-    gateway = ApiGateway(
+    gateway = _gateway(functions, queue, endpoints, db=db, credentials=credentials, **options)
+    with running(gateway):
+        outside = {
+            **environ,
+            "REALTIME_PROVIDER": "aws",
+            "REALTIME_AWS__URL": gateway.url,
+            "REALTIME_AWS__SOCKET": gateway.websocket_url,
+        }
+        inside = {**outside, **_inside(gateway, queue, table, credentials)}
+        handlers = load(inside, gateway.time)
+        for name, function in functions.items():
+            function.handler = handlers[name]
+        yield Deployment(gateway, queue, outside, inside)
+
+
+def _gateway(
+    functions: Mapping[str, Function], queue: Queue, endpoints: bool, **options: Any
+) -> ApiGateway:
+    """The routes, the queue and the schedule of `lambdas/packaging/aws.yml`."""
+    served = [*API.items(), *(ENDPOINTS.items() if endpoints else ())]
+    websocket = functions["websocket"]
+    return ApiGateway(
         {
             "$connect": websocket,
             "$disconnect": websocket,
@@ -106,33 +125,25 @@ def deployed(
         http={route: functions[name] for name, routes in served for route in routes},
         queues=[queue],
         schedules=[Schedule(60.0, functions["sweep"])],
-        db=db,
         region=REGION,
-        credentials=credentials,
         **options,
     )
-    with running(gateway):
-        outside = {
-            **environ,
-            "REALTIME_PROVIDER": "aws",
-            "REALTIME_AWS__URL": gateway.url,
-            "REALTIME_AWS__SOCKET": gateway.websocket_url,
-        }
-        inside = {
-            **outside,
-            "REALTIME_AWS__TABLE": table,
-            "REALTIME_HISTORY__URL": "dynamodb:",
-            "REALTIME_AWS__QUEUE": gateway.queue_url(queue.name),
-            "REALTIME_AWS__SERVICES": gateway.url,
-            "REALTIME_AWS__FUNCTION": "websocket",
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": credentials.access_key,
-            "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
-        }
-        handlers = load(inside, gateway.time)
-        for name, function in functions.items():
-            function.handler = handlers[name]
-        yield Deployment(gateway, queue, outside, inside)
+
+
+def _inside(
+    gateway: ApiGateway, queue: Queue, table: str, credentials: Credentials
+) -> dict[str, str]:
+    """What functions are told beside what the application is."""
+    return {
+        "REALTIME_AWS__TABLE": table,
+        "REALTIME_HISTORY__URL": "dynamodb:",
+        "REALTIME_AWS__QUEUE": gateway.queue_url(queue.name),
+        "REALTIME_AWS__SERVICES": gateway.url,
+        "REALTIME_AWS__FUNCTION": "websocket",
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
+    }
 
 
 def _nobody(event: Any, context: Any) -> NoReturn:

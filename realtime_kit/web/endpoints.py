@@ -7,7 +7,6 @@ application's own function raises, goes on to the host: it is nobody's request t
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -61,12 +60,12 @@ Endpoint = Callable[[Call], HttpResponse]
 
 
 class Refusal(Exception):
-    """The request is answered with a status and a short reason."""
+    """The request is answered with a status and a short reason, and with what else is told."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, **more: Any) -> None:
         super().__init__(reason)
         self.status = status
-        self.reason = reason
+        self.body = {"error": reason, **more}
 
 
 def dispatch(
@@ -94,7 +93,7 @@ def _route(call: Call) -> HttpResponse:
     try:
         return endpoint(call)
     except Refusal as refusal:
-        return HttpResponse.json({"error": refusal.reason}, refusal.status)
+        return HttpResponse.json(refusal.body, refusal.status)
     except ConfigurationError:
         raise
     except RealtimeError as error:
@@ -120,13 +119,17 @@ def _methods(call: Call) -> Mapping[str, Endpoint] | None:
     return _ENDPOINTS.get(path)
 
 
+def _trigger_is_on(realtime: Realtime) -> bool:
+    return realtime.rules.has_trigger_rules or bool(realtime.settings.web.trigger_tokens)
+
+
 # --- channels and users ---------------------------------------------------------------------
 
 
 def _auth(call: Call) -> HttpResponse:
     """`/auth`: one channel as Pusher's clients ask, many at once, or the bare token."""
-    fields = _fields(call.request)
-    channel, names = _text(fields, "channel_name"), _names(fields, "channels")
+    fields = fields_of(call.request)
+    channel, names = text_of(fields, "channel_name"), names_of(fields, "channels")
     if channel is not None and names is not None:
         raise Refusal(400, "channel_name or channels, not both")
     unnamed = channel is None and _is_form(call.request)
@@ -161,11 +164,11 @@ def _has_tokens(call: Call) -> bool:
 def _authorize(
     call: Call, user: Any, fields: Mapping[str, Any], names: Iterable[str] | None
 ) -> dict[str, Any]:
-    wanted = _text(fields, "format")
+    wanted = text_of(fields, "format")
     form: TokenForm = "token_request" if wanted == "token_request" else "jwt"
     if wanted not in (None, form) or (wanted and not _has_tokens(call)):
         raise Refusal(400, f"provider {call.realtime.provider.name} has no tokens of that format")
-    socket_id, token = _text(fields, "socket_id"), _text(fields, "token")
+    socket_id, token = text_of(fields, "socket_id"), text_of(fields, "token")
     return call.realtime.authorize(user, socket_id, names, token, form)
 
 
@@ -178,7 +181,8 @@ def _bare_token(call: Call, fields: Mapping[str, Any], names: Iterable[str]) -> 
     channels, and for those that are named. A channel that is denied is not in it, and no more is
     said: to a 403 the SDK would give up altogether."""
     user = call.load_user()
-    client_id = _text(fields, "clientId") or _text(fields, "client_id")  # of JavaScript, of Python
+    # The first as ably-js spells it, the second as Python's SDK does.
+    client_id = text_of(fields, "clientId") or text_of(fields, "client_id")
     if client_id is not None and client_id != call.realtime.user_id(user):
         raise Refusal(403, "the SDK was given a clientId that is not the user's id")
     wanted = dict.fromkeys([*call.realtime.rules.standing(user), *names])
@@ -198,88 +202,10 @@ def _bare_token(call: Call, fields: Mapping[str, Any], names: Iterable[str]) -> 
 
 def _user_auth(call: Call) -> HttpResponse:
     """`POST /user-auth`: whose connection it is."""
-    socket_id = _text(_fields(call.request), "socket_id")
+    socket_id = text_of(fields_of(call.request), "socket_id")
     if not socket_id:
         raise Refusal(400, "socket_id is missing")
     return HttpResponse.json(call.realtime.authenticate_user(call.load_user(), socket_id))
-
-
-# --- sending --------------------------------------------------------------------------------
-
-TRIGGER_MEMBERS = frozenset({"name", "channels", "data", "id", "mutation", "exclude"})
-
-
-def _trigger_is_on(realtime: Realtime) -> bool:
-    return realtime.rules.has_trigger_rules or bool(realtime.settings.web.trigger_tokens)
-
-
-def _trigger(call: Call) -> HttpResponse:
-    """`POST /trigger`: a service with a token may send anything, a user what a rule allows."""
-    trusted = _has_trigger_token(call)
-    if not trusted:
-        _refuse_foreign_pages(call.request)
-    user = None if trusted else call.load_user()
-    if not trusted and user is None:
-        raise Refusal(401, "a trigger token or a signed-in user is needed")
-    if _media_type(call.request) != JSON:
-        raise Refusal(415, f"Content-Type must be {JSON}")
-    fields = _fields(call.request)
-    if unknown := fields.keys() - TRIGGER_MEMBERS:
-        raise Refusal(400, f"unknown member {min(unknown)!r}")
-    name, names = _text(fields, "name"), _names(fields, "channels")
-    if name is None or names is None or "data" not in fields:
-        raise Refusal(400, "name, channels and data are needed")
-    rules = call.realtime.rules
-    if not trusted and not all(rules.may_trigger(user, channel, name) for channel in names):
-        raise Denied("no trigger rule allows it")
-    receipts = call.realtime.trigger(
-        names,
-        name,
-        fields["data"],
-        exclude=_text(fields, "exclude"),
-        id=_text(fields, "id"),
-        mutation=_text(fields, "mutation"),
-        on_error="raise",
-    )
-    return HttpResponse.json(receipts_json(receipts))
-
-
-def receipts_json(receipts: Iterable[Receipt]) -> dict[str, Any]:
-    """What `POST /trigger` answers: `{"events": [{"id", "channel", "epoch"?, "offset"?}]}`."""
-    events = []
-    for receipt in receipts:
-        event: dict[str, Any] = {"id": receipt.id, "channel": receipt.channel}
-        if receipt.offset is not None:
-            event |= {"epoch": receipt.epoch, "offset": receipt.offset}
-        events.append(event)
-    return {"events": events}
-
-
-def _has_trigger_token(call: Call) -> bool:
-    scheme, _, given = call.request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        return False
-    token = given.strip().encode(errors="backslashreplace")
-    tokens = call.realtime.settings.web.trigger_tokens
-    # Every one is compared, so that the time says nothing of which it was.
-    matches = [hmac.compare_digest(token, known.get_secret_value().encode()) for known in tokens]
-    return any(matches)
-
-
-def _refuse_foreign_pages(request: HttpRequest) -> None:
-    """A page of another origin can make a browser send the user's cookies, but neither a Bearer
-    token nor the same-origin headers. What has cookies and names no origin is not believed."""
-    headers = request.headers
-    if headers.get("authorization", "").lower().startswith("bearer "):
-        return
-    if "sec-fetch-site" in headers:
-        same = headers["sec-fetch-site"] == "same-origin"
-    elif "origin" in headers:
-        same = headers["origin"] == request.origin
-    else:
-        same = "cookie" not in headers
-    if not same:
-        raise Refusal(403, "not from a page of this origin")
 
 
 # --- the rest -------------------------------------------------------------------------------
@@ -299,24 +225,29 @@ def _config(call: Call) -> HttpResponse:
     return HttpResponse.json(call.realtime.client_config(call.request.prefix))
 
 
-def _events(call: Call) -> HttpResponse:
-    from realtime_kit.web import events  # most processes are never asked for it
+# Most processes are never asked for these.
 
-    return events.answer(call.realtime, call.request, call.load_user, debug=call.debug)
+
+def _trigger(call: Call) -> HttpResponse:
+    from realtime_kit.web import triggering
+
+    return triggering.answer(call)
+
+
+def _events(call: Call) -> HttpResponse:
+    from realtime_kit.web import events
+
+    return events.answer(call)
 
 
 def _ticket(call: Call) -> HttpResponse:
-    """`POST /events`: for an EventSource that can send neither cookies nor headers."""
     from realtime_kit.web import events
 
-    names = _names(_fields(call.request), "channels")
-    if not names:
-        raise Refusal(400, "channels is missing")
-    return events.ticket(call.realtime, call.request, call.load_user, names, debug=call.debug)
+    return events.ticket(call)
 
 
 def _client(call: Call) -> HttpResponse:
-    from realtime_kit.web import client_files  # most processes are never asked for it
+    from realtime_kit.web import client_files
 
     return client_files.serve(call.request)
 
@@ -336,7 +267,7 @@ _ENDPOINTS: Mapping[str, Mapping[str, Endpoint]] = {
 # --- reading requests, answering errors -----------------------------------------------------
 
 
-def _media_type(request: HttpRequest) -> str:
+def media_type_of(request: HttpRequest) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -345,10 +276,10 @@ def _is_get(request: HttpRequest) -> bool:
 
 
 def _is_form(request: HttpRequest) -> bool:
-    return _media_type(request) in (FORM, "")
+    return media_type_of(request) in (FORM, "")
 
 
-def _fields(request: HttpRequest) -> Mapping[str, Any]:
+def fields_of(request: HttpRequest) -> Mapping[str, Any]:
     """The members of the body, a form or a JSON object; of a GET, the query's."""
     if _is_get(request):
         return request.query
@@ -358,7 +289,7 @@ def _fields(request: HttpRequest) -> Mapping[str, Any]:
                 request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=100
             )
             return dict(pairs)
-        if _media_type(request) != JSON:
+        if media_type_of(request) != JSON:
             raise Refusal(415, f"Content-Type must be {FORM} or {JSON}")
         fields = json.loads(request.body)
     except (ValueError, RecursionError):
@@ -368,14 +299,14 @@ def _fields(request: HttpRequest) -> Mapping[str, Any]:
     return fields
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str | None:
+def text_of(fields: Mapping[str, Any], name: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise Refusal(400, f"{name} is no string")
     return value
 
 
-def _names(fields: Mapping[str, Any], name: str) -> list[str] | None:
+def names_of(fields: Mapping[str, Any], name: str) -> list[str] | None:
     values = fields.get(name)
     if values is None:
         return None
@@ -408,6 +339,17 @@ def _answer_to(error: RealtimeError, request: HttpRequest) -> HttpResponse:
             logger.error("%s %s: %s", request.method, request.path, error)
             return _failed_push(error)
     raise error
+
+
+def receipts_json(receipts: Iterable[Receipt]) -> dict[str, Any]:
+    """What `POST /trigger` answers: `{"events": [{"id", "channel", "epoch"?, "offset"?}]}`."""
+    events = []
+    for receipt in receipts:
+        event: dict[str, Any] = {"id": receipt.id, "channel": receipt.channel}
+        if receipt.offset is not None:
+            event |= {"epoch": receipt.epoch, "offset": receipt.offset}
+        events.append(event)
+    return {"events": events}
 
 
 def _failed_push(error: ProviderError) -> HttpResponse:

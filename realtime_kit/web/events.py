@@ -39,14 +39,16 @@ can send neither cookies nor headers. Nobody can be asked again about its reader
 ends within a minute; then the client fetches another and goes on from its position. 401: it is
 over, or for something else.
 
-403 and 409 name, in `channels`, those that are denied, or keep no history.
+403 and 409 name, in `channels`, those that are denied, or keep no history. 503: the log cannot be
+read, or is none that this host's workers share, as the application's log says.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import parse_qsl
 
 from realtime_kit.channels import kind_of
@@ -55,101 +57,48 @@ from realtime_kit.history.base import Position
 from realtime_kit.realtime import Realtime
 from realtime_kit.sources import MARK, Cursor
 from realtime_kit.web import event_stream, tickets
+from realtime_kit.web.endpoints import JSON, MAX_CHANNELS, Call, Refusal, fields_of, names_of
 from realtime_kit.web.event_stream import POLL_MS, SSE
 from realtime_kit.web.http import HttpRequest, HttpResponse
 from realtime_kit.web.reader import News, Place, Reader, encode
 
-MAX_CHANNELS = 100
 MAX_WAIT = 25.0  # seconds
 
-JSON = "application/json"
+logger = logging.getLogger("realtime_kit")
 
 
-class Refused(Exception):
-    """The request is answered with a status and this body."""
-
-    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body
-
-
-class Call(NamedTuple):
-    """What an answer is made from."""
-
-    realtime: Realtime
-    request: HttpRequest
-    load_user: Callable[[], Any]
-    debug: bool
-
-    def check(self, names: list[str]) -> None:
-        """Raise `Refused` for channels that the user may not read."""
-        if not names:
-            raise Refused(400, {"error": "channel is missing"})
-        if len(names) > MAX_CHANNELS:
-            raise Refused(400, {"error": f"at most {MAX_CHANNELS} channels at a time"})
-        user = self._user(names)
-        grant, explain = self.realtime.rules.grant, self.realtime.explain
-        told = {
-            name: {
-                "status": 403,
-                "error": "denied",
-                **({"explain": explain(user, name)} if self.debug else {}),
-            }
-            for name in names
-            if grant(user, name) is None
-        }
-        if told:
-            raise Refused(403, {"error": "denied", "channels": told})
-
-    def may_still(self, names: Iterable[str]) -> bool:
-        """Whether a new request by the same client would be granted these channels."""
-        with self.request.anew():
-            user = self._user(names)
-            return all(self.realtime.rules.grant(user, name) is not None for name in names)
-
-    def check_kept(self, names: Iterable[str]) -> None:
-        """Raise `Refused` for channels that have neither a log nor a source."""
-        realtime = self.realtime
-        without = [
-            name
-            for name in names
-            if not realtime.sources.find(name) and not realtime.recorder.history(name)
-        ]
-        if without:
-            raise Refused(409, {"error": "this channel has no history", "channels": without})
-
-    def _user(self, names: Iterable[str]) -> Any:
-        return self.load_user() if any(map(_is_guarded, names)) else None
-
-
-def answer(
-    realtime: Realtime, request: HttpRequest, load_user: Callable[[], Any], *, debug: bool = False
-) -> HttpResponse:
+def answer(call: Call) -> HttpResponse:
     """Answer one GET; a response with a `stream` must have it closed."""
-    call = Call(realtime, request, load_user, debug)
-    try:
-        return _answer(call)
-    except Refused as refused:
-        return HttpResponse.json(refused.body, refused.status)
+    request = call.request
+    pairs = parse_qsl(request.query_string, keep_blank_values=True) or list(request.query.items())
+    names = list(dict.fromkeys(value for name, value in pairs if name == "channel" and value))
+    last = dict(pairs)
+    if "ticket" in last:
+        tickets.verify(_secrets(call.realtime), last["ticket"], names, time.time())
+    else:
+        _check(call, names)
+    _check_kept(call.realtime, names)
+    text = request.headers.get("last-event-id") or last.get("position", "")
+    sockets = request.headers.get("x-socket-id") or last.get("socket_id", "")
+    positions = _positions(call.realtime, names, text)
+    reader = Reader(call.realtime, positions, frozenset(sockets.split(",")) - {""})
+    wait = _seconds(last.get("wait", "0"))
+    accepted = request.headers.get("accept", "")
+    if JSON in accepted and SSE not in accepted:
+        waits = request.waits and request.method != "HEAD"
+        return _as_json(reader, request, wait if waits else 0.0)
+    if request.method == "HEAD":
+        return HttpResponse(200, headers=event_stream.HEADERS, stream=(part for part in (b"",)))
+    allowed = None if "ticket" in last else lambda: _may_still(call, names)
+    return event_stream.respond(reader, waits=request.waits, allowed=allowed)
 
 
-def ticket(
-    realtime: Realtime,
-    request: HttpRequest,
-    load_user: Callable[[], Any],
-    names: Iterable[str],
-    *,
-    debug: bool = False,
-) -> HttpResponse:
+def ticket(call: Call) -> HttpResponse:
     """Answer a POST: a ticket for these channels."""
-    call, channels = Call(realtime, request, load_user, debug), list(dict.fromkeys(names))
-    try:
-        call.check(channels)
-        call.check_kept(channels)
-    except Refused as refused:
-        return HttpResponse.json(refused.body, refused.status)
-    text = tickets.issue(_secrets(realtime), channels, time.time())
+    names = list(dict.fromkeys(names_of(fields_of(call.request), "channels") or ()))
+    _check(call, names)
+    _check_kept(call.realtime, names)
+    text = tickets.issue(_secrets(call.realtime), names, time.time())
     return HttpResponse.json({"ticket": text, "expires_in": tickets.LIFE})
 
 
@@ -165,45 +114,74 @@ def _secrets(realtime: Realtime) -> list[str]:
     return found
 
 
+# --- who may read what ----------------------------------------------------------------------
+
+
+def _check(call: Call, names: list[str]) -> None:
+    """Raise `Refusal` for channels that the user may not read."""
+    if not names:
+        raise Refusal(400, "channel is missing")
+    if len(names) > MAX_CHANNELS:
+        raise Refusal(400, f"at most {MAX_CHANNELS} channels at a time")
+    user = _user(call, names)
+    grant, explain = call.realtime.rules.grant, call.realtime.explain
+    told = {
+        name: {
+            "status": 403,
+            "error": "denied",
+            **({"explain": explain(user, name)} if call.debug else {}),
+        }
+        for name in names
+        if grant(user, name) is None
+    }
+    if told:
+        raise Refusal(403, "denied", channels=told)
+
+
+def _may_still(call: Call, names: Iterable[str]) -> bool:
+    """Whether a new request by the same client would be granted these channels."""
+    with call.request.anew():
+        user = _user(call, names)
+        return all(call.realtime.rules.grant(user, name) is not None for name in names)
+
+
+def _user(call: Call, names: Iterable[str]) -> Any:
+    return call.load_user() if any(map(_is_guarded, names)) else None
+
+
+def _is_guarded(name: str) -> bool:
+    try:
+        return kind_of(name).requires_auth
+    except InvalidChannel:
+        return False  # and no rule will grant it
+
+
+def _check_kept(realtime: Realtime, names: Iterable[str]) -> None:
+    """Raise `Refusal` for channels that have neither a log nor a source."""
+    logged = [name for name in names if not realtime.sources.find(name)]
+    try:
+        without = [name for name in logged if not realtime.recorder.history(name)]
+    except ConfigurationError as error:  # each client asks again and again: one line is enough
+        logger.error("GET /events is refused: %s", error)
+        raise Refusal(503, "the event log is not set up") from None
+    if without:
+        raise Refusal(409, "this channel has no history", channels=without)
+
+
 # --- what is asked --------------------------------------------------------------------------
-
-
-def _answer(call: Call) -> HttpResponse:
-    request = call.request
-    pairs = parse_qsl(request.query_string, keep_blank_values=True) or list(request.query.items())
-    names = list(dict.fromkeys(value for name, value in pairs if name == "channel" and value))
-    last = dict(pairs)
-    if "ticket" in last:
-        tickets.verify(_secrets(call.realtime), last["ticket"], names, time.time())
-    else:
-        call.check(names)
-    call.check_kept(names)
-    text = request.headers.get("last-event-id") or last.get("position", "")
-    sockets = request.headers.get("x-socket-id") or last.get("socket_id", "")
-    positions = _positions(call.realtime, names, text)
-    reader = Reader(call.realtime, positions, frozenset(sockets.split(",")) - {""})
-    wait = _seconds(last.get("wait", "0"))
-    accepted = request.headers.get("accept", "")
-    if JSON in accepted and SSE not in accepted:
-        waits = request.waits and request.method != "HEAD"
-        return _as_json(reader, request, wait if waits else 0.0)
-    if request.method == "HEAD":
-        return HttpResponse(200, headers=event_stream.HEADERS, stream=(part for part in (b"",)))
-    allowed = None if "ticket" in last else lambda: call.may_still(names)
-    return event_stream.respond(reader, waits=request.waits, allowed=allowed)
 
 
 def _positions(realtime: Realtime, names: list[str], text: str) -> dict[str, Place | None]:
     given = text.split(",") if text else [""] * len(names)
     if len(given) != len(names):
-        raise Refused(400, {"error": "position has one item per channel, in their order"})
+        raise Refusal(400, "position has one item per channel, in their order")
     try:
         return {
             name: _place(item, of_source=realtime.sources.find(name) is not None)
             for name, item in zip(names, given, strict=True)
         }
     except InvalidEvent as error:
-        raise Refused(400, {"error": str(error)}) from None
+        raise Refusal(400, str(error)) from None
 
 
 def _place(text: str, *, of_source: bool) -> Place | None:
@@ -214,15 +192,8 @@ def _place(text: str, *, of_source: bool) -> Place | None:
 
 def _seconds(text: str) -> float:
     if not text.isascii() or not text.isdecimal():
-        raise Refused(400, {"error": "wait is a whole number of seconds"})
+        raise Refusal(400, "wait is a whole number of seconds")
     return min(float(text), MAX_WAIT)
-
-
-def _is_guarded(name: str) -> bool:
-    try:
-        return kind_of(name).requires_auth
-    except InvalidChannel:
-        return False  # and no rule will grant it
 
 
 # --- as JSON --------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from realtime_kit.providers.aws import AwsProvider
 from realtime_kit.settings import AwsSettings, RealtimeSettings, SigningKey
 from realtime_kit.testing import conformance
 from realtime_kit.testing.conformance.channels_wire import ChannelsWire
+from realtime_kit.testing.conformance.suites import *  # noqa: F403
 from realtime_kit.testing.dynamodb import MemoryDynamoDB
 
 APP_ID = "4242"
@@ -101,48 +102,6 @@ def stale_webhook() -> tuple[Mapping[str, str], bytes]:
     """Signed as it should be, in 2020."""
     event = {"name": "channel_occupied", "channel": "news"}
     return notices.signed(App(APP_ID, KEYS), event, 1_577_836_800_000)
-
-
-class TestPublish(conformance.PublishSuite): ...
-
-
-class TestLimits(conformance.LimitsSuite): ...
-
-
-class TestExclude(conformance.ExcludeSuite): ...
-
-
-class TestInfo(conformance.InfoSuite): ...
-
-
-class TestCache(conformance.CacheSuite): ...
-
-
-class TestEncrypted(conformance.EncryptedSuite): ...
-
-
-class TestClient(conformance.ClientSuite): ...
-
-
-class TestChannelAuth(conformance.ChannelAuthSuite): ...
-
-
-class TestUserAuth(conformance.UserAuthSuite): ...
-
-
-class TestSendToUser(conformance.SendToUserSuite): ...
-
-
-class TestDisconnect(conformance.DisconnectSuite): ...
-
-
-class TestRevoke(conformance.RevokeSuite): ...
-
-
-class TestChannels(conformance.ChannelsSuite): ...
-
-
-class TestMembers(conformance.MembersSuite): ...
 
 
 class TestWebhooks(conformance.WebhookSuite): ...

@@ -30,6 +30,8 @@ FLAGS = (
 )
 PATIENCE_S = 20
 PATIENCE_MS = PATIENCE_S * 1000
+# Small draws of the back-off: the wait before another attempt is about its floor.
+HURRY = "{ const draw = Math.random; Math.random = () => draw() / 10; }"
 _numbers = count(1)
 
 
@@ -76,10 +78,17 @@ class Command:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Ask it to stop, without waiting for that."""
         if self.is_running:
             self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
         self._process.wait(PATIENCE_S)
+
+    def stop(self) -> None:
+        self.end()
+        self.wait()
 
 
 @pytest.fixture(scope="session")
@@ -112,8 +121,10 @@ def run(
         return command
 
     yield run
-    for command in reversed(started):
-        command.stop()
+    for command in started:
+        command.end()
+    for command in started:
+        command.wait()
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +194,13 @@ class Window:
         expect(self.page.get_by_role("heading", level=1)).to_have_text(room)
         return self.ready()
 
+    def go_offline(self) -> None:
+        """Without the ten seconds that an open socket is given to answer."""
+        self.page.context.set_offline(True)
+        self.page.wait_for_function("!navigator.onLine")
+        self.page.evaluate("dispatchEvent(new Event('pagehide'))")
+        expect(self.state).to_have_attribute("data-state", "offline")
+
     def say(self, text: str) -> Window:
         self.box.fill(text)
         self.box.press("Enter")
@@ -236,6 +254,7 @@ def context(
         options = {"viewport": {"width": 1320, "height": 860}, **options}
         contexts.append(browser.new_context(**options))
         contexts[-1].set_default_timeout(PATIENCE_MS)
+        contexts[-1].add_init_script(HURRY)
         return contexts[-1]
 
     yield context

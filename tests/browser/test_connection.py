@@ -78,16 +78,12 @@ def shows(window, state: str) -> None:
     expect(window.state).to_have_attribute("data-state", re.compile(f"^(?:{state})$"))
 
 
-@pytest.mark.parametrize("settings", [by_section, by_url])
-def test_the_same_demo_runs_through_the_official_sdk(
-    pair, run, tmp_path: Path, window, settings
-) -> None:
-    port = urlsplit(pair.server.urls["HTTP API"]).port
-    environ = {"DEMO_DB": str(tmp_path / "demo.sqlite3"), "REALTIME_PROVIDER": "pusher"}
-    demo = run("demo", PORT="0", **environ, **settings(port))
+def two_talk(demo, provider: str, window):
+    """Ada and Grace come in, see each other, and each other's typing, messages and mention."""
     ada = window().join(demo.urls["App"], "Ada")
     grace = window().join(demo.urls["App"], "Grace")
-    expect(ada.locator(".facts")).to_contain_text("pusher")
+    expect(ada.locator(".facts")).to_contain_text(provider)
+    expect(ada.people).to_have_count(2)
     ada.say("Hello Grace")
     grace.sees("Hello Grace")
     grace.box.press_sequentially("Hello @ada")
@@ -95,7 +91,17 @@ def test_the_same_demo_runs_through_the_official_sdk(
     grace.box.press("Enter")
     ada.sees("Hello @ada")
     expect(ada.bell).to_have_accessible_name("Notifications, 1 unread")
-    expect(ada.people).to_have_count(2)
+    return ada
+
+
+@pytest.mark.parametrize("settings", [by_section, by_url])
+def test_the_same_demo_runs_through_the_official_sdk(
+    pair, run, tmp_path: Path, window, settings
+) -> None:
+    port = urlsplit(pair.server.urls["HTTP API"]).port
+    environ = {"DEMO_DB": str(tmp_path / "demo.sqlite3"), "REALTIME_PROVIDER": "pusher"}
+    demo = run("demo", PORT="0", **environ, **settings(port))
+    ada = two_talk(demo, "pusher", window)
     config = ada.page.request.get(f"{demo.urls['App']}/realtime/config").text()
     assert CREDENTIALS[1] in config
     assert CREDENTIALS[2] not in ada.page.content() + config
@@ -105,17 +111,7 @@ def test_the_same_demo_runs_on_a_deployment_of_one_s_own(run, tmp_path: Path, wi
     """The functions of `lambdas/` in the emulator of API Gateway; browsers offer compression."""
     environ = {"DEMO_DB": str(tmp_path / "demo.sqlite3"), "REALTIME_PROVIDER": "aws"}
     demo = run("demo", PORT="0", REALTIME_PORT="0", **environ)
-    ada = window().join(demo.urls["App"], "Ada")
-    grace = window().join(demo.urls["App"], "Grace")
-    expect(ada.locator(".facts")).to_contain_text("aws")
-    expect(ada.people).to_have_count(2)
-    ada.say("Hello Grace")
-    grace.sees("Hello Grace")
-    grace.box.press_sequentially("Hello @ada")
-    expect(ada.typing).to_have_text("Grace is typing")
-    grace.box.press("Enter")
-    ada.sees("Hello @ada")
-    expect(ada.bell).to_have_accessible_name("Notifications, 1 unread")
+    two_talk(demo, "aws", window)
 
 
 def test_a_restart_of_the_server_is_shown_and_nothing_is_missed(both, pair) -> None:
@@ -132,11 +128,10 @@ def test_a_restart_of_the_server_is_shown_and_nothing_is_missed(both, pair) -> N
     grace.sees("While it was away")
     expect(grace.locator(".message.pending, .message.failed")).to_have_count(0)
     expect(ada.words("While it was away")).to_have_count(0)
-    for each in both:
-        each.page.unroute(EVENTS)
     pair.server.start()
     for each in both:
         shows(each, "connected")
+        each.page.unroute(EVENTS)
     ada.sees("While it was away")
     expect(ada.notice).to_be_empty()
     for each in both:

@@ -155,8 +155,7 @@ def test_a_like_that_the_server_refuses_is_taken_back_with_the_reason(likes) -> 
 def test_likes_made_offline_are_sent_once_afterwards(likes) -> None:
     ada, grace = likes
     before = count(ada, 0), count(ada, 1)
-    ada.context.set_offline(True)
-    expect(ada.state).to_have_attribute("data-state", "offline")
+    ada.go_offline()
     post(ada, 0).locator(".like").click()
     shows(ada, 0, before[0] + 1, mine=True)
     expect(post(ada, 0).locator(".fate")).to_have_text("Waits for the network")
@@ -200,8 +199,7 @@ def test_a_refused_line_is_taken_back(todos) -> None:
 
 def test_what_is_done_offline_outlives_a_reload_and_is_sent_in_order(todos) -> None:
     ada, grace = todos
-    ada.context.set_offline(True)
-    expect(ada.state).to_have_attribute("data-state", "offline")
+    ada.go_offline()
     text = f"Written offline by {ada.name}"
     add(ada, text)
     expect(lines(ada).filter(has_text=text)).to_contain_text("waits")
@@ -225,8 +223,7 @@ def test_who_left_in_another_tab_may_not_hear_the_list_any_more(todos, window) -
     second.get_by_role("button", name=f"{ada.name}: your menu").click()
     second.get_by_role("button", name="Leave").click()
     expect(second.get_by_label("Your name")).to_be_visible()
-    ada.context.set_offline(True)
-    expect(ada.state).to_have_attribute("data-state", "offline")
+    ada.go_offline()
     ada.context.set_offline(False)
     expect(ada.notice).to_contain_text("This list is for people of the house")
     add(grace, f"In private of {grace.name}")
@@ -323,8 +320,7 @@ def test_orders_by_socket_and_by_polling_and_none_is_lost_or_counted_twice(visit
 def test_orders_placed_while_offline_come_afterwards(visit, demo) -> None:
     ada, grace = visit(demo.urls["App"], "dashboard")
     expect(ada.locator("#socket-requests")).to_have_text("1")
-    ada.context.set_offline(True)
-    expect(ada.state).to_have_attribute("data-state", "offline")
+    ada.go_offline()
     grace.get_by_role("button", name="Place an order").click()
     expect(grace.locator("#socket-seen")).to_have_text("1")
     ada.context.set_offline(False)
@@ -396,8 +392,7 @@ def test_the_same_on_other_providers(elsewhere, visit) -> None:
         ada, grace = visit(elsewhere, name)
         story(name, ada, grace)
         if name == "likes":
-            ada.context.set_offline(True)
-            expect(ada.state).to_have_attribute("data-state", "offline")
+            ada.go_offline()
             ada.context.set_offline(False)
             connected(ada)
             shows(ada, 0, count(grace, 0), mine=False)

@@ -463,6 +463,18 @@ def test_sources_alone_need_no_log_also_with_many_workers():
     assert (answer.status_code, answer.get_json()["events"]) == (200, [])
 
 
+def test_a_log_in_memory_with_many_workers_is_refused_in_one_line(rt, caplog):
+    app = make_app(rt)
+    rt.channel_rule("news", history=5)(lambda user: True)
+    many = {"wsgi.multiprocess": True}
+    answer = app.test_client().get("/realtime/events?channel=news", environ_overrides=many)
+    assert answer.status_code == 503
+    assert answer.get_json() == {"error": "the event log is not set up"}
+    (record,) = caplog.records
+    assert "REALTIME_HISTORY__URL" in record.getMessage()
+    assert record.exc_info is None
+
+
 def test_an_application_that_answers_by_itself_ends_a_stream(rt):
     """As a new request would hear: nobody gets in any more."""
     app = make_app(rt)

@@ -23,6 +23,7 @@ from realtime_kit.testing import conformance
 from realtime_kit.testing.conformance import TIMEOUT, ably_access
 from realtime_kit.testing.conformance.ably_wire import AblyWire
 from realtime_kit.testing.conformance.suite import Connect, sign_in
+from realtime_kit.testing.conformance.suites import *  # noqa: F403
 from realtime_kit.testing.faults import Answer, Received
 
 SECRET = "secret-of-ably"
@@ -67,38 +68,14 @@ def stale_webhook(wire: AblyWire) -> tuple[Mapping[str, str], bytes]:
     return wire.signed(item | {"name": "channel.opened", "data": {"channelId": "public:news"}})
 
 
-class TestPublish(conformance.PublishSuite): ...
-
-
 class TestLimits(conformance.LimitsSuite):
     beside = len("update")
-
-
-class TestExclude(conformance.ExcludeSuite): ...
-
-
-class TestInfo(conformance.InfoSuite): ...
-
-
-class TestCache(conformance.CacheSuite): ...
-
-
-class TestEncrypted(conformance.EncryptedSuite): ...
-
-
-class TestClient(conformance.ClientSuite): ...
 
 
 class TestChannelAuth(ably_access.ChannelAuthSuite): ...
 
 
 class TestUserAuth(ably_access.UserAuthSuite): ...
-
-
-class TestSendToUser(conformance.SendToUserSuite): ...
-
-
-class TestDisconnect(conformance.DisconnectSuite): ...
 
 
 class TestRevoke(conformance.RevokeSuite):
@@ -111,12 +88,6 @@ class TestRevoke(conformance.RevokeSuite):
         provider.revoke("7")
         page.wait_closed()
         sign_in(provider, again, "7")
-
-
-class TestChannels(conformance.ChannelsSuite): ...
-
-
-class TestMembers(conformance.MembersSuite): ...
 
 
 class TestWebhooks(conformance.WebhookSuite):

@@ -15,6 +15,7 @@ from realtime_kit.providers.local import LocalProvider
 from realtime_kit.settings import LocalSettings, SigningKey
 from realtime_kit.testing import conformance
 from realtime_kit.testing.conformance.channels_wire import ChannelsWire
+from realtime_kit.testing.conformance.suites import *  # noqa: F403
 from realtime_kit.testing.faults import unused_port
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - that is what is tested
@@ -32,48 +33,6 @@ def provider_at(local_settings: LocalSettings):
     return lambda host, port: LocalProvider(
         local_settings.model_copy(update={"host": host, "port": port})
     )
-
-
-class TestPublish(conformance.PublishSuite): ...
-
-
-class TestLimits(conformance.LimitsSuite): ...
-
-
-class TestExclude(conformance.ExcludeSuite): ...
-
-
-class TestInfo(conformance.InfoSuite): ...
-
-
-class TestCache(conformance.CacheSuite): ...
-
-
-class TestEncrypted(conformance.EncryptedSuite): ...
-
-
-class TestClient(conformance.ClientSuite): ...
-
-
-class TestChannelAuth(conformance.ChannelAuthSuite): ...
-
-
-class TestUserAuth(conformance.UserAuthSuite): ...
-
-
-class TestSendToUser(conformance.SendToUserSuite): ...
-
-
-class TestDisconnect(conformance.DisconnectSuite): ...
-
-
-class TestRevoke(conformance.RevokeSuite): ...
-
-
-class TestChannels(conformance.ChannelsSuite): ...
-
-
-class TestMembers(conformance.MembersSuite): ...
 
 
 class TestWebhooks(conformance.WebhookSuite): ...

@@ -18,6 +18,7 @@ from realtime_kit.providers.pusher import PusherProvider
 from realtime_kit.settings import PusherSettings
 from realtime_kit.testing import conformance
 from realtime_kit.testing.conformance.channels_wire import ChannelsWire
+from realtime_kit.testing.conformance.suites import *  # noqa: F403
 from realtime_kit.testing.faults import FaultServer
 
 
@@ -35,48 +36,6 @@ def provider_at(pusher_settings: PusherSettings):
     return lambda host, port: PusherProvider(
         pusher_settings.model_copy(update={"host": host, "port": port})
     )
-
-
-class TestPublish(conformance.PublishSuite): ...
-
-
-class TestLimits(conformance.LimitsSuite): ...
-
-
-class TestExclude(conformance.ExcludeSuite): ...
-
-
-class TestInfo(conformance.InfoSuite): ...
-
-
-class TestCache(conformance.CacheSuite): ...
-
-
-class TestEncrypted(conformance.EncryptedSuite): ...
-
-
-class TestClient(conformance.ClientSuite): ...
-
-
-class TestChannelAuth(conformance.ChannelAuthSuite): ...
-
-
-class TestUserAuth(conformance.UserAuthSuite): ...
-
-
-class TestSendToUser(conformance.SendToUserSuite): ...
-
-
-class TestDisconnect(conformance.DisconnectSuite): ...
-
-
-class TestRevoke(conformance.RevokeSuite): ...
-
-
-class TestChannels(conformance.ChannelsSuite): ...
-
-
-class TestMembers(conformance.MembersSuite): ...
 
 
 class TestWebhooks(conformance.WebhookSuite): ...

@@ -29,7 +29,7 @@ from realtime_kit import (
 from realtime_kit.providers.base import AuthAnswer
 from realtime_kit.testing.conformance.http_adapter import TOKEN, application, user_of
 from realtime_kit.testing.fakes import FakeProvider
-from realtime_kit.web import endpoints
+from realtime_kit.web import endpoints, triggering
 from realtime_kit.web.http import HttpRequest, HttpResponse
 
 NOTE = {"name": "note", "channels": ["a", "b"], "data": 1, "id": "e1"}
@@ -316,13 +316,13 @@ class TestTrigger:
 
     def test_every_token_is_compared_in_constant_time(self, monkeypatch):
         compared = []
-        real = endpoints.hmac.compare_digest
+        real = triggering.hmac.compare_digest
 
         def compare(given, known):
             compared.append(known)
             return real(given, known)
 
-        monkeypatch.setattr(endpoints.hmac, "compare_digest", compare)
+        monkeypatch.setattr(triggering.hmac, "compare_digest", compare)
         post(application(), "/trigger", NOTE, authorization="Bearer old-token")
         assert compared == [b"old-token", TOKEN.encode()]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from realtime_kit.testing import conformance
 from realtime_kit.testing.conformance.suite import Connect
+from realtime_kit.testing.conformance.suites import *  # noqa: F403
 from realtime_kit.testing.live.meter import MeteredObserver
 
 
@@ -18,48 +19,6 @@ class TestConnection(conformance.Suite):
         page = connect()
         assert isinstance(page, MeteredObserver)
         page.ping()
-
-
-class TestPublish(conformance.PublishSuite): ...
-
-
-class TestLimits(conformance.LimitsSuite): ...
-
-
-class TestExclude(conformance.ExcludeSuite): ...
-
-
-class TestInfo(conformance.InfoSuite): ...
-
-
-class TestCache(conformance.CacheSuite): ...
-
-
-class TestEncrypted(conformance.EncryptedSuite): ...
-
-
-class TestClient(conformance.ClientSuite): ...
-
-
-class TestChannelAuth(conformance.ChannelAuthSuite): ...
-
-
-class TestUserAuth(conformance.UserAuthSuite): ...
-
-
-class TestSendToUser(conformance.SendToUserSuite): ...
-
-
-class TestDisconnect(conformance.DisconnectSuite): ...
-
-
-class TestRevoke(conformance.RevokeSuite): ...
-
-
-class TestChannels(conformance.ChannelsSuite): ...
-
-
-class TestMembers(conformance.MembersSuite): ...
 
 
 class TestDeclared(conformance.DeclaredSuite):
