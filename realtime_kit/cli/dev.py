@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -102,7 +103,7 @@ def run_both(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. The app runs in a process of its own, which is replaced when
     code changes; the embedded server stays in this one."""
-    _check_flask()
+    _check_extras(app)
     from realtime_kit.cli._app_process import keep_running
     from realtime_kit.cli.serve import log_to_stderr, print_rows
     from realtime_kit.settings import RealtimeSettings
@@ -213,9 +214,9 @@ def _environment(settings: RealtimeSettings, server: LocalServer | None) -> dict
     return {**given, "REALTIME_PORT": str(server.port), "REALTIME_LOCAL__HOST": server.host}
 
 
-def _check_flask() -> None:
-    """Raise the install hint where Flask is missing."""
-    try:
-        import flask  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise missing_extra("flask", "`realtime-kit dev`") from error
+def _check_extras(app: str) -> None:
+    """Raise the install hint where Flask is missing, or what the demo needs beside it."""
+    needed = {"flask": "flask"} | ({"sqlalchemy": "sql"} if app == DEMO else {})
+    for module, extra in needed.items():
+        if find_spec(module) is None:
+            raise missing_extra(extra, "the demo" if app == DEMO else "`realtime-kit dev`")

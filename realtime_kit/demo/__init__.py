@@ -20,18 +20,11 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from realtime_kit import assets
-from realtime_kit.demo import seats, text, views
+from realtime_kit.demo import dashboard, likes, notifications, seats, text, todos, views  # noqa: F401
 from realtime_kit.demo.common import ENDPOINTS, address, pages
+from realtime_kit.demo.database import default_path
 from realtime_kit.demo.live import rt
-from realtime_kit.demo.store import Store, default_path
-
-try:
-    from realtime_kit.demo import dashboard, likes, notifications, todos  # noqa: F401
-    from realtime_kit.demo.database import open_database
-except ModuleNotFoundError:
-    HAS_PAGES = False  # without SQLAlchemy it is the chat alone
-else:
-    HAS_PAGES = True
+from realtime_kit.demo.store import Store
 
 __all__ = ["create_app"]
 
@@ -48,9 +41,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
     app.config.update(config or {})
     app.extensions["demo_store"] = store = Store(Path(app.config["DEMO_DB"]))
-    names = tuple(ENDPOINTS) if HAS_PAGES else ("chat",)
-    if HAS_PAGES:
-        app.extensions["demo_database"] = open_database(Path(app.config["DEMO_DB"]))
     app.config["SECRET_KEY"] = store.secret_key()
     rt.init_app(app)
     rt.user_loader(seats.current_person)
@@ -58,7 +48,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.register_blueprint(views.chat)
     app.register_blueprint(pages)
     app.jinja_env.globals.update(csrf_token=seats.csrf_token, csp_nonce=_nonce)
-    app.jinja_env.globals.update(page_names=names, address=address)
+    app.jinja_env.globals.update(page_names=tuple(ENDPOINTS), address=address)
     app.register_error_handler(HTTPException, _problem)
     app.register_error_handler(text.Refused, _refused)
     app.after_request(_protect)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from flask import Blueprint, abort, current_app, g, render_template, request, url_for
+from flask import Blueprint, abort, g, render_template, request, url_for
+from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.exceptions import TooManyRequests
 from werkzeug.local import LocalProxy
 
 from realtime_kit.demo import excerpts, seats
 from realtime_kit.demo.live import store
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session, sessionmaker
 
 # In the order in which they are shown: what each is called, and where it is.
 ENDPOINTS = {
@@ -30,9 +28,7 @@ LATE = 1.5  # seconds
 pages = Blueprint("pages", __name__, url_prefix="/u/<int:seat>")
 seats.guard(pages)
 
-database = cast(
-    "sessionmaker[Session]", LocalProxy(lambda: current_app.extensions["demo_database"])
-)
+database = cast(sessionmaker[Session], LocalProxy(lambda: store.sessions))
 
 
 def address(page: str, seat: int) -> str:
@@ -45,7 +41,7 @@ def address(page: str, seat: int) -> str:
 def of_all() -> dict[str, Any]:
     """What the script of every page is told."""
     return {
-        "me": g.person,
+        "me": g.person.as_json(),
         "seat": g.seat,
         "base": url_for("chat.room", room="").removesuffix("/rooms/"),
         "config": url_for("realtime.config"),

@@ -9,9 +9,8 @@ from sqlalchemy import delete, func, select
 from werkzeug.exceptions import TooManyRequests
 
 from realtime_kit.demo.common import database, pages, show
-from realtime_kit.demo.database import Order, now
 from realtime_kit.demo.live import rt
-from realtime_kit.demo.store import Person
+from realtime_kit.demo.models import Order, Person, now
 
 GOODS = {"Rye bread": 480, "Baguette": 190, "Walnut roll": 120, "Plum cake": 350, "Coffee": 260}
 PAGE = 100  # orders in one answer

@@ -1,22 +1,21 @@
-"""What the pages keep, with SQLAlchemy, in the SQLite file that the rooms of the chat are in."""
+"""The demo's file: where it is, and SQLAlchemy's sessions over it."""
 
 from __future__ import annotations
 
-import time
+import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ForeignKey, create_engine
-from sqlalchemy.orm import (
-    DeclarativeBase,
-    Mapped,
-    Session,
-    mapped_column,
-    relationship,
-    sessionmaker,
-)
+from sqlalchemy import Connection, create_engine, event, inspect, text
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
 
+from realtime_kit.demo.models import Base, Post, Room
+
+ROOMS = {"lobby": "Lobby", "ideas": "Ideas"}
 POSTS = {
     "plants": ("A plant on every desk", "Something green to look at between two meetings."),
     "fridays": ("No meetings on Fridays", "One day a week for what needs a whole day."),
@@ -25,117 +24,44 @@ POSTS = {
 }
 
 
-def now() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-class Base(DeclarativeBase):
-    """A table of the pages."""
-
-
-class Post(Base):
-    """Something to like. `version` counts the changes: of two events the higher one is right."""
-
-    __tablename__ = "posts"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    title: Mapped[str]
-    text: Mapped[str]
-    version: Mapped[int] = mapped_column(default=0)
-
-
-class Like(Base):
-    """One person likes one post."""
-
-    __tablename__ = "likes"
-    post: Mapped[str] = mapped_column(primary_key=True)
-    person: Mapped[str] = mapped_column(primary_key=True)
-
-
-class Person(Base):
-    """The store's table."""
-
-    __tablename__ = "people"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str]
-
-
-class Room(Base):
-    """The store's table."""
-
-    __tablename__ = "rooms"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str]
-    private: Mapped[bool]
-
-
-class Notice(Base):
-    """A notification, in the store's table. `version` is its place among all changes of all of
-    them; those that one statement has changed share it."""
-
-    __tablename__ = "notifications"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    person: Mapped[str]
-    kind: Mapped[str]
-    sender_id: Mapped[str] = mapped_column("sender", ForeignKey(Person.id))
-    room_id: Mapped[str | None] = mapped_column("room", ForeignKey(Room.id))
-    text: Mapped[str]
-    at: Mapped[int]
-    read: Mapped[bool]
-    version: Mapped[int]
-    sender: Mapped[Person] = relationship(lazy="joined")
-    room: Mapped[Room | None] = relationship(lazy="joined")
-
-    def as_json(self) -> dict[str, Any]:
-        sender, room = self.sender, self.room
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "sender": {"id": sender.id, "name": sender.name},
-            "room": {"id": room.id, "name": room.name} if room else None,
-            "text": self.text,
-            "at": self.at,
-            "read": self.read,
-        }
-
-
-class Todo(Base):
-    """A line of the house's list. Its id is made by the page that wrote it."""
-
-    __tablename__ = "todos"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    text: Mapped[str]
-    done: Mapped[bool]
-    removed: Mapped[bool]
-    author: Mapped[str]
-    at: Mapped[int]
-    version: Mapped[int]
-
-    def as_json(self) -> dict[str, Any]:
-        return {column.name: getattr(self, column.name) for column in Todo.__table__.columns}
-
-
-class Order(Base):
-    """Something that was sold. A later one has a higher id: SQLite has one writer at a time."""
-
-    __tablename__ = "orders"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
-    id: Mapped[int] = mapped_column(primary_key=True)
-    item: Mapped[str]
-    cents: Mapped[int]
-    person: Mapped[str]
-    at: Mapped[int]
-
-    def as_json(self) -> dict[str, Any]:
-        return {column.name: getattr(self, column.name) for column in Order.__table__.columns}
+def default_path(environ: Mapping[str, str]) -> Path:
+    """The file in the user's cache directory; in a fresh temporary one where that is read-only."""
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    folder = cache / "realtime-kit"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="realtime-kit-")) / "demo.sqlite3"
+    return folder / "demo.sqlite3"
 
 
 def open_database(path: Path) -> sessionmaker[Session]:
-    """Sessions over the file at `path`; its tables are made when missing."""
+    """Sessions over the file at `path`, for any number of threads and processes; the file and its
+    tables are made when missing."""
+    # It holds the key that signs the sessions: for the owner's eyes only.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # Whoever writes waits up to five seconds for another one to be done.
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": 5})
-    Base.metadata.create_all(engine)  # the store's are there
-    sessions = sessionmaker(engine, expire_on_commit=False)
-    with sessions.begin() as session:
-        for id, (title, text) in POSTS.items():
-            session.merge(Post(id=id, title=title, text=text))
-    return sessions
+    event.listen(engine, "connect", _set_up)
+    with engine.begin() as connection:
+        connection.execute(text("BEGIN IMMEDIATE"))  # of several that start at once, one makes them
+        Base.metadata.create_all(connection)
+        _upgrade(connection)
+        rooms = [{"id": id, "name": name} for id, name in ROOMS.items()]
+        posts = [{"id": id, "title": title, "text": words} for id, (title, words) in POSTS.items()]
+        connection.execute(insert(Room).on_conflict_do_nothing(), rooms)
+        connection.execute(insert(Post).on_conflict_do_nothing(), posts)
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    """Readers do not wait for the writer; what was committed last may be lost with the power."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _upgrade(connection: Connection) -> None:
+    """Add what the file of an earlier demo lacks."""
+    columns = inspect(connection).get_columns("notifications")
+    if "version" not in {column["name"] for column in columns}:
+        connection.execute(text("ALTER TABLE notifications ADD version INTEGER NOT NULL DEFAULT 0"))

@@ -8,8 +8,8 @@ from flask import Response, abort, g, jsonify, request
 from sqlalchemy import delete, func, select, update
 
 from realtime_kit.demo.common import answer_as_asked, database, pages, show
-from realtime_kit.demo.database import Like, Post
 from realtime_kit.demo.live import rt
+from realtime_kit.demo.models import Like, Post
 
 
 @pages.get("/likes")

@@ -8,7 +8,8 @@ from flask import current_app
 from werkzeug.local import LocalProxy
 
 from realtime_kit import Grant, Member, SignIn
-from realtime_kit.demo.store import Person, Room, Store
+from realtime_kit.demo.models import Person, Room
+from realtime_kit.demo.store import Store
 from realtime_kit.flask import FlaskRealtime
 
 rt = FlaskRealtime()
@@ -65,7 +66,8 @@ def ring(
 
 
 def tell_members(room: Room) -> None:
-    members: list[dict[str, Any]] = [
-        {"id": person.id, "name": person.name} for person in store.members(room.id)
-    ]
-    rt.trigger(messages_of(room.id), "members", {"members": members})
+    rt.trigger(messages_of(room.id), "members", {"members": members_of(room)})
+
+
+def members_of(room: Room) -> list[dict[str, Any]]:
+    return [person.as_json() for person in store.members(room.id)]

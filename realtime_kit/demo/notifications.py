@@ -10,9 +10,8 @@ from sqlalchemy import select, tuple_
 
 from realtime_kit.demo import text
 from realtime_kit.demo.common import body, database, pages, show, slow_down
-from realtime_kit.demo.database import Notice
 from realtime_kit.demo.live import ring, rt, store
-from realtime_kit.demo.store import Person
+from realtime_kit.demo.models import Notice, Person
 from realtime_kit.sources import Row
 
 
@@ -37,7 +36,7 @@ def changes(after: Any, limit: int, person: str) -> Iterator[Row]:
 
 @pages.get("/notifications")
 def notifications() -> str:
-    return show("notifications", people=store.people())
+    return show("notifications", people=[each.as_json() for each in store.people()])
 
 
 @pages.post("/notes")

@@ -14,7 +14,7 @@ from flask import Blueprint, Request, abort, g, redirect, request, session, url_
 from werkzeug.wrappers import Response
 
 from realtime_kit.demo.live import store
-from realtime_kit.demo.store import Person
+from realtime_kit.demo.models import Person
 
 SEATS = 8
 HEADER = "X-Seat"  # how the realtime endpoints, which have no seat in their address, are told

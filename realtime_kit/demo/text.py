@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from hashlib import sha256
 
 NAME = 24
 ROOM_NAME = 32
@@ -27,6 +28,16 @@ def name(given: object, *, limit: int = NAME) -> str:
     if len(text) > limit:
         raise Refused(f"A name has at most {limit} characters; this one has {len(text)}.")
     return text
+
+
+def handle(name: str, fallback: str) -> str:
+    """`name` in letters, digits and single hyphens, as ids and channel names need it.
+
+    A name with none of these (such as 李) gets `fallback-` and a hash of it.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = "-".join(re.findall(r"[a-z0-9]+", plain))
+    return slug[:40].strip("-") or f"{fallback}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def message(given: object) -> str:

@@ -11,9 +11,8 @@ from sqlalchemy.dialects.sqlite import Insert, insert
 
 from realtime_kit.demo import text
 from realtime_kit.demo.common import answer_as_asked, body, database, pages, show
-from realtime_kit.demo.database import Todo, now
 from realtime_kit.demo.live import rt
-from realtime_kit.demo.store import Person
+from realtime_kit.demo.models import Person, Todo, now
 
 CHANNEL = "private-todos"
 MAX_TODOS = 100

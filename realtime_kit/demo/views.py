@@ -8,7 +8,6 @@ from typing import Any
 from flask import (
     Blueprint,
     abort,
-    current_app,
     g,
     jsonify,
     redirect,
@@ -20,9 +19,9 @@ from werkzeug.wrappers import Response
 
 from realtime_kit.demo import excerpts, hints, live, seats, text
 from realtime_kit.demo.common import ENDPOINTS, address, body, of_all, slow_down
-from realtime_kit.demo.live import ring, rt, store
-from realtime_kit.demo.store import Message, Person, Room
-from realtime_kit.errors import ProviderError, missing_extra
+from realtime_kit.demo.live import members_of, ring, rt, store
+from realtime_kit.demo.models import Message, Person, Room
+from realtime_kit.errors import ProviderError
 
 MAX_ROOMS = 40
 
@@ -46,8 +45,6 @@ def home() -> str:
 @front.get(f"/<any({', '.join(ENDPOINTS)}):page>")
 def open_page(page: str) -> Response:
     """`/likes` is the page of whoever sits first here; a name is asked for where nobody does."""
-    if page != "chat" and "demo_database" not in current_app.extensions:
-        abort(501, str(missing_extra("sql", f"/{page}")))
     seat = seats.first()
     if seat is None:
         return redirect(url_for("front.join", next=page))
@@ -93,10 +90,10 @@ def room(room: str) -> str:
     page = {
         **_everything(),
         **of_all(),
-        "room": found,
+        "room": found.as_json(),
         "messages": [message.as_json() for message in messages],
         "more": more,
-        "members": store.members(found.id),
+        "members": members_of(found),
         "limits": {"message": text.MESSAGE},
     }
     return render_template(
@@ -160,7 +157,7 @@ def invite(room: str) -> Response:
     if store.add_member(found.id, person.id):
         ring("invitation", g.person, person.id, found)
         live.tell_members(found)
-    return jsonify(members=store.members(found.id))
+    return jsonify(members=members_of(found))
 
 
 @chat.post("/rooms/<room>/members/<person_id>/remove")
@@ -178,7 +175,7 @@ def remove(room: str, person_id: str) -> Response:
         live.tell_members(found)
         if person_id != g.person.id:
             ring("removal", g.person, person_id, found)
-    return jsonify(members=store.members(found.id))
+    return jsonify(members=members_of(found))
 
 
 @chat.post("/waves")
@@ -206,7 +203,7 @@ def catch_up() -> Response:
     return jsonify(
         **_everything(),
         messages=None if missed is None else [message.as_json() for message in missed],
-        members=store.members(found.id),
+        members=members_of(found),
     )
 
 

@@ -120,6 +120,7 @@ def test_an_error_is_one_line(arguments, environ, says, code, monkeypatch, tmp_p
         ("aiohttp", ["dev", "app:app", "--port", "0"], "server"),
         ("flask", ["dev", "app:app"], "flask"),
         ("flask", ["demo"], "flask"),
+        ("sqlalchemy", ["demo"], "sql"),
     ],
 )
 def test_a_missing_extra_is_an_install_hint(missing, arguments, extra, environment, tmp_path):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from realtime_kit.demo import excerpts
 from realtime_kit.demo.common import ENDPOINTS
-from realtime_kit.demo.database import Order, now
+from realtime_kit.demo.models import Order, now
 
 MUTATION = {"X-Mutation-Id": "a-mutation-of-the-page"}
 
@@ -89,22 +87,6 @@ def test_after_the_name_it_goes_nowhere_else(visit) -> None:
         "csrf_token": (ada := visit()).token,
     }
     assert ada.http.post("/join", data=data).location == "/u/0/rooms/lobby"
-
-
-def test_without_sqlalchemy_it_is_the_chat_and_says_what_is_missing(tmp_path: Path) -> None:
-    program = f"""
-import sys
-sys.modules["sqlalchemy"] = None
-from realtime_kit.demo import create_app
-app = create_app({{"DEMO_DB": {str(tmp_path / "demo.sqlite3")!r}, "REALTIME_PROVIDER": "null"}})
-http = app.test_client()
-assert "realtime-kit[sql]" in http.get("/").text
-assert http.get("/chat").status_code == 302
-answer = http.get("/likes")
-assert (answer.status_code, "realtime-kit[sql]" in answer.text) == (501, True), answer.text
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 # --- how it works ---------------------------------------------------------------------------
@@ -276,7 +258,7 @@ def test_an_order_is_a_row_and_an_event(visit, provider) -> None:
 
 def test_no_order_is_lost_between_two_polls(app, visit) -> None:
     ada = visit("Ada")
-    with app.extensions["demo_database"].begin() as session:
+    with app.extensions["demo_store"].sessions.begin() as session:
         session.add_all(Order(item="x", cents=1, person="eve", at=7) for _ in range(250))
     seen, more = [], True
     while more:
@@ -288,7 +270,7 @@ def test_no_order_is_lost_between_two_polls(app, visit) -> None:
 
 def test_nobody_buys_all_of_the_shop(app, visit) -> None:
     ada = visit("Ada")
-    with app.extensions["demo_database"].begin() as session:
+    with app.extensions["demo_store"].sessions.begin() as session:
         mine = {"item": "x", "cents": 1, "person": "ada", "at": now()}
         session.add_all(Order(**mine) for _ in range(59))
     assert call(ada, "POST", "/orders").status_code == 201

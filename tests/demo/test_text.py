@@ -52,3 +52,18 @@ def test_mentions_are_names_after_an_at_each_once() -> None:
     assert text.mentions("@ada and (@Grace-Hopper), @ada!") == ["ada", "grace-hopper"]
     assert text.mentions("ada@example.com @@x @-x") == []
     assert len(text.mentions(" ".join(f"@p{n}" for n in range(50)))) == text.MENTIONS
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Ada", "ada"),
+        ("  Grace  Hopper ", "grace-hopper"),
+        ("Zoë Müller", "zoe-muller"),
+        ("a/b_c", "a-b-c"),
+        ("x" * 60, "x" * 40),
+        ("李", "person-c16667ca"),
+    ],
+)
+def test_a_name_becomes_an_id_that_channels_can_carry(name: str, expected: str) -> None:
+    assert text.handle(name, "person") == expected

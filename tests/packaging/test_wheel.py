@@ -41,7 +41,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def with_demo(bare: Path, wheel: Path) -> Path:
     """The same environment, with the extras that the demo needs."""
-    _pip(bare, f"{wheel}[flask,server]")
+    _pip(bare, f"{wheel}[flask,server,sql]")
     return bare
 
 
