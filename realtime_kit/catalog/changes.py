@@ -201,7 +201,7 @@ class _Reader:
 def _weight(found: tuple[list[str], list[str]]) -> tuple[int, int]:
     # Another type altogether is further away than any number of changes within one.
     lines = found[0]
-    return sum(": was " in line for line in lines), len(lines)
+    return sum(", is " in line for line in lines), len(lines)
 
 
 def _reference(schema: Any) -> str:
@@ -217,6 +217,12 @@ def _branches(schema: Any) -> list[Any]:
             return list(schema[key])
     if isinstance(schema.get("type"), list):
         return [{**schema, "type": one} for one in schema["type"]]
+    if "enum" in schema and "type" not in schema:
+        kinds = dict.fromkeys(map(_json_type, schema["enum"]))
+        return [
+            {"type": kind, "enum": [value for value in schema["enum"] if _json_type(value) == kind]}
+            for kind in kinds
+        ]
     return [schema] if _type(schema) is not None or _reference(schema) else []
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, to_jsonable_python
 
 from realtime_kit.channels import Pattern
@@ -120,7 +120,11 @@ class RealtimeEvent(BaseModel):
             raise InvalidEvent(f"{where}: the data is no object")
         pattern = cls.realtime_pattern(channel)
         found = (pattern.match(channel) if pattern else None) or {}
-        named = {field: value for field, value in found.items() if field in cls.model_fields}
+        named = {
+            field: value
+            for field, value in found.items()
+            if field in cls.model_fields and not _is_given(cls, field, data)
+        }
         try:
             event = cls.model_validate({**named, **data})
         except ValidationError as error:
@@ -128,9 +132,16 @@ class RealtimeEvent(BaseModel):
             # Not its cause either: the text of that has the values.
             raise InvalidEvent(f"{where}: {', '.join(map(_refusal, wrong))}") from None
         if pattern and channel not in event.realtime_names():
-            fields = ", ".join(named) or "the data"
+            fields = ", ".join(name for name in found if name in cls.model_fields) or "the data"
             raise InvalidEvent(f"{where}: {fields} would name another channel")
         return event
+
+
+def _is_given(cls: type[RealtimeEvent], field: str, data: Mapping[Any, object]) -> bool:
+    """Whether the data has that field, by its name or by an alias."""
+    alias = cls.model_fields[field].validation_alias
+    names = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return any(isinstance(name, str) and name in data for name in (field, *names))
 
 
 def _check_variables(cls: type[RealtimeEvent]) -> None:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 import pytest
-from pydantic import Field, ValidationError, computed_field
+from pydantic import AliasChoices, Field, ValidationError, computed_field
 
 from realtime_kit import Catalog, ConfigurationError, InvalidChannel, InvalidEvent, RealtimeEvent
 from realtime_kit.events import Event
@@ -198,6 +198,20 @@ def test_data_comes_out_as_the_class_has_it(shop):
     assert event.data == {"order_id": 42, "carrier": "ship"}
     assert (event.id, event.mutation, event.exclude) == ("a", "m", "1.2")
     assert shop.catalog.checked(event) is event
+
+
+@pytest.mark.parametrize(
+    "alias", [{"alias": "roomId"}, {"validation_alias": AliasChoices("roomId", "room")}]
+)
+def test_a_field_that_names_the_channel_may_be_in_the_data_by_its_alias(alias):
+    class Said(RealtimeEvent, channel="room-{room_id}"):
+        room_id: int = Field(**alias)
+
+    catalog = Catalog(Said)
+    for data in ({}, {"roomId": 7}, {"room_id": 7}):
+        assert checked(catalog, "room-7", "said", data).data == Said(room_id=7).realtime_data()
+    with pytest.raises(InvalidEvent, match="room_id would name another channel"):
+        checked(catalog, "room-7", "said", {"roomId": 8})
 
 
 @pytest.mark.parametrize(
