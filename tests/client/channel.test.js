@@ -144,6 +144,8 @@ test("whisper goes to the others, and comes from them with their id", async (t) 
   assert.deepEqual(server.socket.sent("client-typing"), [
     { event: "client-typing", channel: "presence-a", data: { on: true } },
   ]);
+  assert.equal(channel.whisper("nudge"), true);
+  assert.equal(server.socket.sent("client-nudge")[0].data, null, "the protocol refuses one without data");
   const heard = [];
   channel.onWhisper("typing", (data, meta) => heard.push([data, meta.userId]));
   channel.on("client-typing", (data) => heard.push(data));

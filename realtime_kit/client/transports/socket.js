@@ -107,7 +107,7 @@ export function open({ client: { socket: options }, WebSocket }, hooks) {
     unsubscribe(channel) {
       send("pusher:unsubscribe", { channel });
     },
-    publish: (channel, event, data) => send(event, data, channel),
+    publish: (channel, event, data = null) => send(event, data, channel), // it must be there
     signIn: ({ auth, user_data }) => send("pusher:signin", { auth, user_data }),
     check: () => silence !== null && ping(CHECK_MS),
     close,
