@@ -29,7 +29,7 @@ from realtime_kit.protocol import effects
 from realtime_kit.protocol.app import App
 from realtime_kit.protocol.connection import Connection
 
-_names = (f"realtime-{number}" for number in itertools.count())
+_names = (f"registry-{number}" for number in itertools.count())
 
 
 class Client(Protocol):

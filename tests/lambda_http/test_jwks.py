@@ -164,7 +164,18 @@ def test_without_a_kid_the_only_key_is_meant():
         {"kty": ["RSA"]},
         "text",
     ],
-    ids=str,
+    ids=[
+        "for HMAC",
+        "for encryption",
+        "RSA for HS256",
+        "RSA for none",
+        "RSA too short",
+        "a curve that is not P-256",
+        "half an RSA key",
+        "no point",
+        "a type that is a list",
+        "no object",
+    ],
 )
 def test_keys_of_no_use_are_passed_over(bad):
     if isinstance(bad, dict):
