@@ -20,7 +20,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from realtime_kit import assets
-from realtime_kit.demo import dashboard, likes, notifications, seats, text, todos, views  # noqa: F401
+from realtime_kit.demo import dashboard, excerpts, likes, notifications, seats, text, todos, views  # noqa: F401
 from realtime_kit.demo.common import ENDPOINTS, address, pages
 from realtime_kit.demo.database import default_path
 from realtime_kit.demo.live import rt
@@ -49,6 +49,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.register_blueprint(pages)
     app.jinja_env.globals.update(csrf_token=seats.csrf_token, csp_nonce=_nonce)
     app.jinja_env.globals.update(page_names=tuple(ENDPOINTS), address=address)
+    app.context_processor(lambda: {"provider": rt.settings.provider_name})
+    app.jinja_env.filters["paint"] = excerpts.paint
     app.register_error_handler(HTTPException, _problem)
     app.register_error_handler(text.Refused, _refused)
     app.after_request(_protect)

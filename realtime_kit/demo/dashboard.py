@@ -42,10 +42,11 @@ def place_order() -> tuple[Response, int]:
 
 @pages.get("/orders")
 def orders_after() -> Response:
-    newer = select(Order).where(Order.id > request.args.get("after", 0, type=int))
+    after = request.args.get("after", 0, type=int)
+    newer = select(Order).where(Order.id > after).order_by(Order.id)
     with database() as session:
-        found = session.scalars(newer.order_by(Order.id).limit(PAGE)).all()
-    return jsonify(orders=[each.as_json() for each in found], more=len(found) == PAGE, now=now())
+        found = [each.as_json() for each in session.scalars(newer.limit(PAGE))]
+    return jsonify(orders=found, more=len(found) == PAGE, now=now())
 
 
 # end of how

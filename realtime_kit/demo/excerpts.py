@@ -11,9 +11,18 @@ from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
 
+from markupsafe import Markup, escape
+
 from realtime_kit import assets
 
 _MARK = re.compile(r"\s*(?:#|//) (?:how: (?P<name>[a-z]+)|end of how)\n")
+_TOKEN = re.compile(
+    r"""(?P<comment>(?:\#|//)\s[^\n]*)
+    |(?P<string>\"{3}.*?\"{3}|"[^"\n]*"|'[^'\n]*'|`[^`]*`)
+    |(?P<word>@[\w.]+|\b(?:async|await|const|def|else|for|function|if|in|let|new|or|return|with
+        |yield|True|False|None|true|false|null)\b)""",
+    re.VERBOSE | re.DOTALL,
+)
 
 
 class Excerpt(NamedTuple):
@@ -43,4 +52,15 @@ def _between(path: Path, page: str) -> str:
             parts += [[]] if is_inside else []
         elif is_inside:
             parts[-1].append(line)
-    return "\n\n".join(dedent("".join(part)).strip("\n") for part in parts)
+    code = "\n\n".join(dedent("".join(part)).strip("\n") for part in parts)
+    return re.sub(r"\n{3,}", "\n\n", code)
+
+
+def paint(code: str) -> Markup:
+    """Python or JavaScript as HTML: comments, strings and a few words in colours of their own."""
+    painted, end = Markup(), 0
+    for token in _TOKEN.finditer(code):
+        painted += escape(code[end : token.start()])
+        painted += Markup('<span class="{}">{}</span>').format(token.lastgroup, token[0])
+        end = token.end()
+    return painted + escape(code[end:])

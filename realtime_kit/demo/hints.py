@@ -1,4 +1,4 @@
-"""What the page suggests to paste into a terminal: commands that reach this very page."""
+"""What pages suggest to paste into a terminal: what reaches this very page, or switches it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,40 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from realtime_kit.demo.live import messages_of
 from realtime_kit.settings import DEVELOPMENT_ABLY_KEY, RealtimeSettings
 
 DEFAULT_PORT = 6001
+
+_PROVIDERS = {
+    "local": ("An embedded server, started with the application. No account.", ""),
+    "aws": ("API Gateway WebSockets in your own account; without one, its emulator.", ""),
+    "ably": ("Ably; without a key, its emulator.", ""),
+    "pusher": (
+        "Pusher Channels, over its official SDK.",
+        "PUSHER_URL=https://KEY:SECRET@api-CLUSTER.pusher.com/apps/ID",
+    ),
+}
+
+
+class Choice(NamedTuple):
+    """A provider, and how the demo is started on it."""
+
+    name: str
+    what: str
+    command: str
+
+
+def providers() -> list[Choice]:
+    program = _installed("realtime-kit")
+    return [
+        Choice(
+            name, what, " ".join(filter(None, (f"REALTIME_PROVIDER={name}", more, program, "demo")))
+        )
+        for name, (what, more) in _PROVIDERS.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def likes() -> str:
 @pages.get("/likes/now")
 def likes_now() -> Response:
     """The state alone: after a reconnection."""
-    return jsonify(posts_now())
+    return jsonify(state=posts_now())
 
 
 def posts_now() -> dict[str, Any]:
@@ -42,15 +42,24 @@ def posts_now() -> dict[str, Any]:
 @pages.route("/likes/<post>", methods=["PUT", "DELETE"])
 def like(post: str) -> Response:
     answer_as_asked()
-    me, next_version = g.person.id, update(Post).values(version=Post.version + 1)
+    told = _put(post, liked=request.method == "PUT")
+    mutation = request.headers.get("X-Mutation-Id")
+    rt.trigger("likes", "counted", told, mutation=mutation)
+    return jsonify(told)
+
+
+# end of how
+
+
+def _put(post: str, *, liked: bool) -> dict[str, Any]:
+    """In one transaction, so that `version` says in which order two of them were."""
+    me, count = g.person.id, select(func.count()).where(Like.post == post)
+    next_version = update(Post).values(version=Post.version + 1)
     with database.begin() as session:
         changed = next_version.where(Post.id == post).returning(Post.version)
         version = session.scalar(changed) or abort(404)
         session.execute(delete(Like).where(Like.post == post, Like.person == me))
-        if liked := request.method == "PUT":
+        if liked:
             session.add(Like(post=post, person=me))
-        count = session.scalar(select(func.count()).where(Like.post == post))
-    told = {"post": post, "count": count, "version": version, "by": me, "liked": liked}
-    rt.trigger("likes", "counted", told, mutation=request.headers.get("X-Mutation-Id"))
-    return jsonify(told)
-    # end of how
+        told = {"post": post, "count": session.scalar(count), "version": version}
+    return {**told, "by": me, "liked": liked}

@@ -19,7 +19,7 @@ store = cast(Store, LocalProxy(lambda: current_app.extensions["demo_store"]))
 # how: chat
 @rt.channel_rule("private-room-{room:slug}", history="200/1h")
 def may_read(user: Person, room: str) -> bool:
-    """A room's messages. A page subscribes to all of its rooms at once: one request."""
+    """A page subscribes to all of its rooms at once, in one request."""
     return store.may_enter(user.id, room)
     # end of how
 

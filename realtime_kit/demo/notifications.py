@@ -23,11 +23,12 @@ def may_read(user: Person, person: str) -> bool:
 
 @rt.source("private-notifications-{person:slug}", every=1.0, page=20)
 def changes(after: Any, limit: int, person: str) -> Iterator[Row]:
-    """In the order of their last change, so that what was read elsewhere comes again, too."""
+    """In the order of changes: what was read elsewhere comes again."""
     place = (Notice.version, Notice.id)
-    mine = select(Notice).where(Notice.person == person, tuple_(*place) > tuple(after or (-1, 0)))
+    mine = select(Notice).where(Notice.person == person).order_by(*place)
+    newer = mine.where(tuple_(*place) > tuple(after or (-1, 0)))
     with database() as session:
-        for row in session.scalars(mine.order_by(*place).limit(limit)):
+        for row in session.scalars(newer.limit(limit)):
             yield Row([row.version, row.id], "changed", row.as_json())
 
 

@@ -45,12 +45,13 @@ def may_plan(user: Person) -> bool:
 
 @pages.patch("/todos/<id>")
 def change_todo(id: str) -> Response:
-    """Of the text, whether it is done and whether it is removed: what the page has changed."""
+    """Text, done or removed: whichever of them the page has changed."""
     answer_as_asked()
     given = _changes(id)
     with database.begin() as session:
         todo = session.scalars(_put(id, given).returning(Todo)).one().as_json()
-    rt.trigger(CHANNEL, "saved", todo, mutation=request.headers.get("X-Mutation-Id"))
+    mutation = request.headers.get("X-Mutation-Id")
+    rt.trigger(CHANNEL, "saved", todo, mutation=mutation)
     return jsonify(todo)
 
 

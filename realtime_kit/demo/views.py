@@ -38,8 +38,7 @@ def home() -> str:
     """What all of this is, and where."""
     seat = seats.first()
     person = None if seat is None else seats.person_on(seat)
-    provider = rt.settings.provider_name
-    return render_template("home.html", person=person, provider=provider, next="chat")
+    return render_template("home.html", person=person, providers=hints.providers(), next="chat")
 
 
 @front.get(f"/<any({', '.join(ENDPOINTS)}):page>")
@@ -137,11 +136,12 @@ def send(room: str) -> tuple[Response, int]:
     slow_down()
     # how: chat
     message = store.add_message(found.id, g.person, words, nonce)
-    # The page that sent it shows it already. Others, this person's other windows too, hear it now.
-    rt.trigger(live.messages_of(found.id), "message", message.as_json(), to_others=True)
+    told = message.as_json()
+    # To all windows but the one that sent it, which shows it already.
+    rt.trigger(live.messages_of(found.id), "message", told, to_others=True)
     # end of how
     _ring_mentioned(found, message)
-    return jsonify(message=message.as_json()), 201
+    return jsonify(message=told), 201
 
 
 @chat.post("/rooms/<room>/read")

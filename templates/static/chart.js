@@ -1,21 +1,41 @@
 const WIDTH = 600;
-const HEIGHT = 160;
+const HEIGHT = 159;
+const GAP = 4;
 
-/** How many of `ages` (ms) fall into each `step` of the last `span`, as a line in the SVG's box. */
-export function draw(svg, ages, { span, step, top }) {
-  const counts = new Array(span / step).fill(0);
-  for (const age of ages) {
-    const at = counts.length - 1 - Math.floor(Math.max(0, age) / step);
-    if (at >= 0) counts[at] += 1;
+/**
+ * Bars: how many of `orders` fall into each `step` (ms) of the last `span`. Those of one `way` stand
+ * on those of the ones before it. The steps are the clock's, so that a bar keeps its orders as it
+ * moves. Returns how many the highest stands for.
+ */
+export function draw(svg, orders, { now, span, step, ways }) {
+  const bars = span / step;
+  const first = Math.floor(now / step) - bars + 1;
+  const counts = new Map(ways.map((way) => [way, new Array(bars).fill(0)]));
+  for (const { at, way } of orders) {
+    const bar = Math.floor(at / step) - first;
+    if (bar >= 0 && bar < bars) counts.get(way)[bar] += 1;
   }
-  const highest = Math.max(4, ...counts);
-  const points = counts.map((count, at) =>
-    [(at * WIDTH) / (counts.length - 1), HEIGHT - 2 - (count * (HEIGHT - 10)) / highest]);
-  const line = `M${points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}`;
-  svg.querySelector(".line").setAttribute("d", line);
-  svg.querySelector(".area").setAttribute("d", `${line}L${WIDTH} ${HEIGHT}L0 ${HEIGHT}Z`);
-  svg.setAttribute("aria-label", ages.length
-    ? `${ages.length} orders in the last minute, at most ${Math.max(...counts)} in two seconds`
+  const heights = new Array(bars).fill(0);
+  const totals = heights.map((_none, bar) => ways.reduce((sum, way) => sum + counts.get(way)[bar], 0));
+  const highest = Math.max(...totals);
+  const unit = (HEIGHT - 8) / Math.max(4, highest);
+  for (const [way, numbers] of counts) {
+    const path = numbers.map((count, bar) => {
+      if (count === 0) return "";
+      heights[bar] += count * unit;
+      const [x, y] = [(bar * WIDTH) / bars + GAP / 2, HEIGHT - heights[bar]];
+      return `M${x} ${y.toFixed(1)}h${WIDTH / bars - GAP}v${(count * unit).toFixed(1)}H${x}z`;
+    });
+    svg.querySelector(`.${way}`).setAttribute("d", path.join(""));
+  }
+  svg.setAttribute("aria-label", orders.length
+    ? `${orders.length} orders in the last minute, at most ${highest} in two seconds`
     : "No orders in the last minute");
-  top.textContent = `top: ${highest}`;
+  return highest;
+}
+
+/** A mark for each of `delays` (ms), where it is between now and a little more than two seconds. */
+export function strip(svg, delays) {
+  const marks = delays.map((delay) => `M${Math.min(2_190, Math.max(10, delay))} 1v18`);
+  svg.querySelector(".marks").setAttribute("d", marks.join(""));
 }

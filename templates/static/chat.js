@@ -54,7 +54,10 @@ function listenTo({ id }) {
   const channel = client.subscribe(`private-room-${id}`);
   const off = [
     channel.on("*", (_data, meta) => wire.add(meta)),
-    channel.on("message", (data) => (id === room.id ? receive(readMessage(data)) : rooms.count(id))),
+    channel.on("message", (data) => {
+      if (id === room.id) receive(readMessage(data));
+      else rooms.count(id);
+    }),
   ];
   // end of how
   if (id === room.id) {
@@ -131,8 +134,10 @@ client.onGap(catchUp); // of events that are in no history any more, as after a 
 // From a subscription on nothing is missed; what came before, since the page was made, is asked for.
 // how: chat
 presence.members.on("change", (members) => people.show(members));
-presence.onWhisper("typing", (data, { userId }) => people.typed(userId, data?.typing === true));
-client.subscribe(`private-room-${room.id}`).on("pusher:subscription_succeeded", catchUp);
+presence.onWhisper("typing", (data, { userId }) =>
+  people.typed(userId, data?.typing === true));
+client.subscribe(`private-room-${room.id}`)
+  .on("pusher:subscription_succeeded", catchUp);
 // end of how
 presence.on("*", (_data, meta) => wire.add(meta));
 

@@ -1,10 +1,11 @@
 import { byId } from "./dom.js";
-import { draw } from "./chart.js";
+import { draw, strip } from "./chart.js";
 import { base, json, page, sayDenied, start, watchBell } from "./page.js";
 
 const EVERY_MS = 2_000;
 const MINUTE_MS = 60_000;
 const ORDER_EVERY_MS = 700;
+const KEPT = 60; // delays of each way
 const euros = new Intl.NumberFormat(undefined, { style: "currency", currency: "EUR" });
 
 const { client, connection, api } = start({
@@ -24,11 +25,9 @@ function listen() {
 }
 
 async function ask(way, how) {
-  for (let more = true; more; ) {
-    const answer = await request(way, `${base}/orders?after=${last}`);
-    see(way, answer.orders, how);
-    more = answer.more;
-  }
+  const answer = await request(way, `${base}/orders?after=${last}`);
+  see(way, answer.orders, how);
+  if (answer.more) await ask(way, how);
 }
 // end of how
 
@@ -57,11 +56,12 @@ async function request(way, url) {
 /** Events and answers may cross: each order counts once. */
 function see(way, found, { isLive = false } = {}) {
   const fresh = found.filter(({ id }) => !orders.some((order) => order.id === id));
-  orders = [...orders, ...fresh];
+  orders = [...orders, ...fresh.map((order) => ({ ...order, way: isLive ? way : "before" }))];
   last = Math.max(last, ...fresh.map(({ id }) => id));
   if (isLive) {
     cost[way].seen += fresh.length;
-    cost[way].delays.push(...fresh.map(({ at }) => Math.max(0, Date.now() + ahead - at)));
+    const delays = fresh.map(({ at }) => Math.max(0, Date.now() + ahead - at));
+    cost[way].delays = [...cost[way].delays, ...delays].slice(-KEPT);
   }
   show();
 }
@@ -75,8 +75,11 @@ function show() {
   byId("turnover").textContent = euros.format(turnover);
   byId("average").textContent = lately.length ? euros.format(turnover / lately.length) : "–";
   byId("latest").textContent = lately.at(-1)?.item ?? "–";
-  draw(byId("chart"), lately.map(({ at }) => now - at), { span: MINUTE_MS, step: EVERY_MS, top: byId("top") });
+  const highest = draw(byId("chart"), lately, { now, span: MINUTE_MS, step: EVERY_MS, ways: ["before", "polling", "socket"] });
+  byId("top").textContent = highest ? `at most ${highest}` : "";
   for (const [way, { seen, requests, delays }] of Object.entries(cost)) {
+    byId(way).classList.toggle("on", way === heardBy());
+    strip(byId(way).querySelector(".strip"), delays);
     byId(`${way}-seen`).textContent = seen;
     byId(`${way}-requests`).textContent = requests;
     byId(`${way}-delay`).textContent = delays.length ? `${median(delays).toLocaleString()} ms` : "–";
@@ -89,6 +92,7 @@ function begin() {
   clearTimeout(timer);
   channel?.unsubscribe();
   channel = undefined;
+  show();
   if (heardBy() === "polling") return poll();
   listen();
   sayDenied(channel, connection, "These figures are for people of the house. Pick a name again.");
@@ -106,7 +110,7 @@ const place = () => api.post("/orders").then(() => say(""), (problem) => {
 byId("order").addEventListener("click", place);
 setInterval(() => byId("keep").checked && !document.hidden && place(), ORDER_EVERY_MS);
 setInterval(() => document.hidden || show(), 1_000);
-byId("by").addEventListener("change", begin);
+for (const way of document.querySelectorAll("[name=by]")) way.addEventListener("change", begin);
 begin();
 show();
 watchBell(client);

@@ -8,7 +8,7 @@ const likes = optimistic({
   client, channel: client.subscribe("likes"),
   initial: page.posts, // by post: {count, mine, version}
   reduce: { counted },
-  reload: ({ fetch }) => json(fetch(`${base}/likes/now`)).then((state) => ({ state })),
+  reload: ({ fetch }) => json(fetch(`${base}/likes/now`)),
 });
 
 const like = (post, liked) => likes.mutate(
@@ -42,12 +42,14 @@ function show(state) {
 for (const [post, node] of posts) {
   const button = node.querySelector(".like");
   const fate = node.querySelector(".fate");
+  const again = node.querySelector(".again");
   const say = (text, isBad = false) => {
     fate.textContent = text;
     fate.classList.toggle("bad", isBad);
+    again.hidden = !isBad;
   };
   let waiting = 0;
-  button.addEventListener("click", async () => {
+  const press = async () => {
     waiting += 1;
     button.classList.add("pending");
     say(navigator.onLine ? "" : "Waits for the network");
@@ -60,6 +62,11 @@ for (const [post, node] of posts) {
     }
     waiting -= 1;
     button.classList.toggle("pending", waiting > 0);
+  };
+  button.addEventListener("click", press);
+  again.addEventListener("click", () => {
+    button.focus();
+    press();
   });
 }
 

@@ -1,6 +1,7 @@
 import { Api } from "./api.js";
 import { Connection } from "./connection.js";
 import { byId, colour } from "./dom.js";
+import { copyButtons } from "./tools.js";
 
 /** What the application tells the page. */
 export const page = JSON.parse(byId("page").textContent);
@@ -56,3 +57,4 @@ export function wish() {
 }
 
 for (const node of document.querySelectorAll("[data-avatar]")) colour(node, node.dataset.avatar);
+copyButtons();

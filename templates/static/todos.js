@@ -33,7 +33,7 @@ function saved(all, todo) {
 }
 sayDenied(channel, connection, "This list is for people of the house. Pick a name again.");
 
-const WORDS = { queued: "waits", sending: "saving", waiting: "waits for the network", accepted: "saving" };
+const WORDS = { queued: "waits", sending: "saving…", waiting: "waits for the network", accepted: "saving…" };
 
 function show(all = todos.state, pending = todos.pending) {
   const list = Object.values(all).filter(({ removed, text }) => !removed && text)
@@ -43,6 +43,7 @@ function show(all = todos.state, pending = todos.pending) {
     node.classList.toggle("done", Boolean(done));
     node.querySelector("input").checked = Boolean(done);
     node.querySelector(".todo-text").textContent = text;
+    node.classList.toggle("pending", fates.has(id));
     node.querySelector(".todo-fate").textContent = fates.get(id) ?? "";
   });
   const left = list.filter(({ done }) => !done).length;
@@ -67,18 +68,24 @@ function row({ id, text }) {
 }
 
 async function change(args) {
-  say("");
+  takenBack();
+  const { text } = { ...todos.state[args.id], ...args };
   try {
     await todos.mutate("change", args);
   } catch ({ code, message }) {
-    if (code !== "closed") say(`Taken back. ${message}`, true);
+    if (code !== "closed") takenBack(args, `Taken back: “${text}”. ${message}`);
   }
 }
 
-function say(text, isBad = false) {
-  byId("fate").textContent = text;
-  byId("fate").classList.toggle("bad", isBad);
-  if (text) announce(text);
+/** Of the last change that was, why; it can be made again. */
+function takenBack(args, why = "") {
+  byId("fate").textContent = why;
+  byId("again").hidden = !why;
+  byId("again").onclick = () => {
+    byId("new-text").focus();
+    change(args);
+  };
+  if (why) announce(why);
 }
 
 byId("new").addEventListener("submit", (event) => {

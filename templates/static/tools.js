@@ -1,6 +1,7 @@
 import { announce, byId, el } from "./dom.js";
 
 const LINES = 6;
+const SHOWN_MS = 2_000;
 
 /** The latest events as they came, by name and channel. */
 export class Wire {
@@ -20,8 +21,8 @@ export function copyButtons() {
       try {
         await navigator.clipboard.writeText(code.textContent);
         announce("Copied");
-        button.classList.add("done");
-        button.addEventListener("blur", () => button.classList.remove("done"), { once: true });
+        button.textContent = "Copied";
+        setTimeout(() => (button.textContent = "Copy"), SHOWN_MS);
       } catch {
         getSelection().selectAllChildren(code); // no clipboard without TLS: one key press is left
       }

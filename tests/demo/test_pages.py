@@ -129,11 +129,11 @@ def test_a_like_is_counted_once_and_told_with_the_mutation(visit, provider) -> N
     assert (sent.channel, sent.name) == ("likes", "counted")
     assert (sent.data, sent.mutation) == (told, MUTATION["X-Mutation-Id"])
     assert call(grace, "PUT", "/likes/dog").json["count"] == 2
-    posts = grace.get("/likes/now").json
+    posts = grace.get("/likes/now").json["state"]
     assert (posts["dog"]["count"], posts["dog"]["mine"]) == (2, True)
     assert call(ada, "DELETE", "/likes/dog").json["count"] == 1
-    assert grace.get("/likes/now").json["dog"]["mine"] is True
-    assert ada.get("/likes/now").json["dog"]["mine"] is False
+    assert grace.get("/likes/now").json["state"]["dog"]["mine"] is True
+    assert ada.get("/likes/now").json["state"]["dog"]["mine"] is False
     assert call(ada, "PUT", "/likes/nothing").status_code == 404
 
 
@@ -160,7 +160,7 @@ def test_likes_at_the_same_time_are_all_counted_in_one_order(app, visit, provide
         each.join(20)
     told = sorted((sent.data for sent in provider.sent), key=lambda data: data["version"])
     assert [data["version"] for data in told] == list(range(1, 19))
-    assert told[-1]["count"] == people[0].get("/likes/now").json["bread"]["count"] == 6
+    assert told[-1]["count"] == people[0].get("/likes/now").json["state"]["bread"]["count"] == 6
 
 
 def test_a_refusal_on_request_changes_nothing(visit, provider) -> None:
@@ -172,7 +172,7 @@ def test_a_refusal_on_request_changes_nothing(visit, provider) -> None:
         answer = call(ada, method, path, data, **{"X-Demo-Answer": "refused"})
         assert (answer.status_code, answer.json["error"]) == (409, "Refused, as you asked for.")
     provider.assert_not_triggered()
-    assert ada.get("/likes/now").json["dog"]["count"] == 0
+    assert ada.get("/likes/now").json["state"]["dog"]["count"] == 0
     assert ada.get("/todos/now").json["state"] == {}
 
 

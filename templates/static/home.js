@@ -1,0 +1,3 @@
+import { copyButtons } from "./tools.js";
+
+copyButtons();
