@@ -43,8 +43,8 @@ setup: .venv/.dev .venv/.ministack node_modules/.package-lock.json  ## install e
 demo: .venv/.demo  ## the demo at http://127.0.0.1:8000 (PORT and REALTIME_PORT change the ports)
 	@$(BIN)/realtime-kit demo
 
-test: setup  ## the whole test suite
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup  ## the whole test suite, on up to four processors
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder $(ARGS)
 
 check: setup  ## lint, format, types, layers, the client's size
 	@$(BIN)/ruff check .
