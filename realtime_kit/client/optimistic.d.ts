@@ -101,33 +101,36 @@ export interface OptimisticRules<State, Events extends EventMap = EventMap, Args
   /** The server's state at the beginning. */
   initial: State;
   /** Where in the channel's history `initial` was; give it to `subscribe`, too. */
-  position?: Position | null;
+  position?: Position | null | undefined;
   /**
    * By the event's name, the server's state after it. Pure; without positions an event should say
    * what is, not what changed, so that it does no harm after a snapshot that has it already.
    */
-  reduce?: { [Name in keyof Events]?: (state: State, data: Events[Name], meta: Meta) => State };
-  mutations?: { [Name in keyof Args]: Mutation<State, Args[Name]> };
-  /** Fetches the state anew: after subscribing, after a gap, and when an event does not come. */
-  reload?: (ask: Pick<SendContext, "signal" | "fetch">) => Promise<Snapshot<State>>;
+  reduce?: { [Name in keyof Events]?: (state: State, data: Events[Name], meta: Meta) => State } | undefined;
+  mutations?: { [Name in keyof Args]: Mutation<State, Args[Name]> } | undefined;
+  /**
+   * Fetches the state anew: after subscribing, after a gap, and when an event does not come. The given
+   * `fetch` rejects what is answered outside 2xx: its body is no state.
+   */
+  reload?: ((ask: Pick<SendContext, "signal" | "fetch">) => Promise<Snapshot<State>>) | undefined;
   /**
    * Milliseconds that an accepted mutation waits for its event. Default 5000. 0: not at all, for
    * a server that leaves the sender out (`to_others`).
    */
-  eventWithin?: number;
-  /** Milliseconds that a request may take. Default 15000. */
-  timeout?: number;
+  eventWithin?: number | undefined;
+  /** Milliseconds that a request may take, a reload, too. Default 15000. */
+  timeout?: number | undefined;
   /** Repetitions of a request that nobody answered, not counting those while offline. Default 8. */
-  retries?: number;
+  retries?: number | undefined;
   /**
    * Keeps what is not sent yet over a reload of the page, for mutations with a name. `sessionStorage`
    * is one for each tab; of tabs that share a storage, the one that writes last is kept.
    */
-  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem">;
+  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | undefined;
   /** Where in the storage. Name the user in it: what one left must not be sent by the next. */
-  key?: string;
+  key?: string | undefined;
   /** Each failure. Without it: the promise of the mutation, and else the console. */
-  onError?: (error: OptimisticError) => void;
+  onError?: ((error: OptimisticError) => void) | undefined;
 }
 
 export interface OptimisticSource<Events extends EventMap = EventMap> {
@@ -158,7 +161,7 @@ export class Optimistic<State, Args = {}> {
   constructor(options: OptimisticRules<State, any, Args>);
   /** The view: the server's state with what is pending applied to it. The same until it changes. */
   readonly state: State;
-  /** The server's state alone. */
+  /** The server's state alone; its objects and arrays are frozen. */
   readonly server: State;
   readonly pending: readonly Pending[];
   readonly mutate: Mutate<State, Args>;

@@ -1,9 +1,10 @@
 // Optimistic updates. What each public name means is told in optimistic.d.ts.
 import { backoff } from "./backoff.js";
 import { Emitter, sleep } from "./events.js";
+import { freeze } from "./optimistic/freeze.js";
 import { load, save } from "./optimistic/kept.js";
 import { Queue } from "./optimistic/queue.js";
-import { OptimisticError } from "./optimistic/sending.js";
+import { OptimisticError, within } from "./optimistic/sending.js";
 
 export { OptimisticError };
 
@@ -30,10 +31,11 @@ export class Optimistic {
   #position; // where in the history the snapshot was that #server began with
   #folded = new Set(); // mutations that are in #server without their event
   #log; // events since the snapshot under way was asked for
-  #reloading;
+  #reloading; // {abort}
   #source = {}; // {client, channel}
   #listening = [];
   #events = new Emitter();
+  #onError; // what takes the option's off again
   #isStarted = false;
   #isClosed = false;
   #queue = new Queue((name) => this.#get(name), {
@@ -41,15 +43,14 @@ export class Optimistic {
     client: () => this.#source.client,
     accepted: (entry, answer) => this.#accept(entry, answer),
     refused: (entry, error) => this.#refuse(entry, error),
-    changed: () => this.#show(),
+    changed: () => this.#tell(),
   });
 
   constructor(options) {
     if (options.storage && !options.key) throw new TypeError("storage needs a key: of what, and whose");
     this.#options = options;
-    this.#server = this.#view = options.initial;
+    this.#server = this.#view = freeze(options.initial);
     this.#position = options.position;
-    if (options.onError) this.on("error", (error) => this.#options.onError(error));
   }
 
   // Bound: it is handed around alone.
@@ -58,10 +59,10 @@ export class Optimistic {
     const isNamed = typeof first === "string";
     const entry = isNamed ? this.#define(first, second) : { apply: first, send: second, settle };
     entry.mutation = uuid();
-    entry.apply(this.#view, entry.mutation); // what it throws is for the caller
+    this.#view = entry.apply(this.#view, entry.mutation); // what it throws is for the caller
     this.#queue.add(entry);
     this.#save();
-    this.#show();
+    this.#tell();
     if (this.#isStarted) this.#queue.send();
     return entry.promise;
   };
@@ -143,7 +144,7 @@ export class Optimistic {
 
   #reduce(data, meta) {
     try {
-      this.#server = this.#get("reduce")[meta.event](this.#server, data, meta);
+      this.#server = freeze(this.#get("reduce")[meta.event](this.#server, data, meta));
     } catch (cause) {
       this.#report(new OptimisticError("reduce_failed", `${meta.event}: ${cause.message}`, { cause }));
     }
@@ -153,27 +154,28 @@ export class Optimistic {
     const { reload } = this.#options;
     if (!reload || this.#isClosed) return;
     this.#endReload();
-    const abort = (this.#reloading = new AbortController());
-    const { signal } = abort;
-    const fetch = (input, init) => this.#fetch(input, { signal, ...init });
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
+    const run = (this.#reloading = {});
+    for (let attempt = 0; this.#reloading === run; attempt += 1) {
+      const { signal } = (run.abort = new AbortController());
+      const fetch = async (input, init) => ok(await this.#fetch(input, { signal, ...init }));
       this.#log = [];
       // What was accepted before it was asked for is in the snapshot.
       const included = this.#queue.entries.filter(({ status }) => status === "accepted");
       try {
-        const snapshot = await reload({ signal, fetch });
-        if (!signal.aborted) this.#loaded(snapshot, included);
+        const snapshot = await within(this.#get("timeout"), run.abort, () => reload({ signal, fetch }));
+        if (this.#reloading === run) this.#loaded(snapshot, included);
         return;
       } catch (cause) {
-        if (signal.aborted) return;
+        if (this.#reloading !== run) return;
         this.#report(new OptimisticError("reload_failed", `reload: ${cause.message}`, { cause }));
-        await sleep(backoff(attempt), signal);
+        run.abort = new AbortController();
+        await sleep(backoff(attempt), run.abort.signal);
       }
     }
   }
 
   #loaded({ state, position }, included) {
-    this.#server = state;
+    this.#server = freeze(state);
     this.#position = position;
     for (const [data, meta] of this.#log) if (!isWithin(meta, position)) this.#reduce(data, meta);
     this.#endReload();
@@ -183,7 +185,7 @@ export class Optimistic {
   }
 
   #endReload() {
-    this.#reloading?.abort();
+    this.#reloading?.abort.abort();
     this.#reloading = this.#log = undefined;
   }
 
@@ -230,7 +232,7 @@ export class Optimistic {
   #refuse(entry, error) {
     this.#save();
     this.#show();
-    if (this.#events.emit("error", error)) entry.promise.catch(() => {});
+    if (this.#isHeard(error)) entry.promise.catch(() => {});
     entry.reject(error);
   }
 
@@ -249,6 +251,11 @@ export class Optimistic {
   #show() {
     const { entries } = this.#queue;
     this.#view = entries.reduce((state, entry) => this.#apply(state, entry), this.#server);
+    this.#tell();
+  }
+
+  #tell() {
+    const { entries } = this.#queue;
     const shown = entries.map(({ mutation, status, attempts, error, action }) => ({
       mutation, status, attempts, error, action,
     }));
@@ -287,7 +294,13 @@ export class Optimistic {
   }
 
   #report(error) {
-    if (!this.#events.emit("error", error)) console.warn(`realtime: ${error.message}`);
+    if (!this.#isHeard(error)) console.warn(`realtime: ${error.message}`);
+  }
+
+  #isHeard(error) {
+    // Not in the constructor: the hook may be given it later.
+    if (this.#options.onError) this.#onError ??= this.on("error", (told) => this.#options.onError?.(told));
+    return this.#events.emit("error", error);
   }
 
   #fetch(...request) {
@@ -304,6 +317,12 @@ export class Optimistic {
 function isWithin({ epoch, offset }, position) {
   const cut = position?.lastIndexOf(":");
   return cut > 0 && position.slice(0, cut) === epoch && offset <= position.slice(cut + 1);
+}
+
+/** An error's body is no state. */
+function ok(response) {
+  if (response.ok) return response;
+  throw new Error(`answered ${response.status}`);
 }
 
 // randomUUID is for secure contexts alone; a phone on the laptop's network has none.

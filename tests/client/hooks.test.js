@@ -231,6 +231,18 @@ test("usePresence: who is there, from anew on each change", async (t) => {
   await until(() => text() === "1 Ada Ada");
 });
 
+test("usePresence shows nobody of one channel on the next", async (t) => {
+  const { server, show } = page(t);
+  server.rosters = { "presence-a": { 1: {}, 2: {} }, "presence-b": { 1: {} } };
+  const seen = probe(({ name }) => [name, usePresence(name).count, useChannelState(name).state]);
+  show(h(seen.Probe, { name: "presence-a" }));
+  await until(() => seen.last?.[1] === 2 && seen.last[2] === "subscribed");
+  show(h(seen.Probe, { name: "presence-b" }));
+  await until(() => seen.last[1] === 1);
+  const [next] = seen.results.filter(([name]) => name === "presence-b");
+  assert.deepEqual(next, ["presence-b", 0, "subscribing"]);
+});
+
 test("usePresence of another kind of channel is an error that says so", async (t) => {
   const { show, complaints } = page(t, { strict: false });
   const { Component } = await import("react");
@@ -290,6 +302,39 @@ test("useSocket: any channel, until the handler is taken off or the component un
   show(null);
   await until(() => frames("pusher:unsubscribe").includes("b"));
   assert.deepEqual(heard, [1]);
+});
+
+test("useSocket: a handler that nobody takes off is called once under StrictMode", async (t) => {
+  const { server, show } = page(t);
+  const heard = [];
+  const seen = probe(() => {
+    const socket = useSocket("news");
+    useEffect(() => void socket.on("x", (data) => heard.push(data)), [socket.on]);
+    return socket;
+  });
+  show(h(seen.Probe));
+  await subscribed(server, "news");
+  server.socket.event("news", "x", 1);
+  await until(() => heard.length);
+  await settle();
+  assert.deepEqual(heard, [1]);
+});
+
+test("useSocket of a channel that is subscribed to elsewhere, and of none", async (t) => {
+  const { server, show } = page(t);
+  const seen = probe(({ isOn }) => {
+    const socket = useSocket(useChannel(isOn ? "private-chat" : null));
+    useEffect(() => socket.on("client-typing", () => {}), [socket]);
+    return socket;
+  });
+  show(h(seen.Probe, { isOn: false }));
+  await until(() => seen.last?.isConnected);
+  await settle();
+  assert.deepEqual([seen.last.emit("typing"), [...server.socket.subscribed]], [false, []]);
+  show(h(seen.Probe, { isOn: true }));
+  await until(() => seen.last.emit("typing", { on: true }));
+  const [{ data }] = server.socket.sent("client-typing");
+  assert.deepEqual(data, { on: true });
 });
 
 // --- streams and polling ---
@@ -407,9 +452,21 @@ test("usePolling rests while it is off, hidden or offline, and asks at once afte
   show(h(seen.Probe, { enabled: false }));
   await until(() => seen.last);
   assert.deepEqual([seen.last.isLoading, asked.length], [false, 0]);
-  await seen.last.refetch();
+  await settle();
   assert.equal(asked.length, 0);
+  const once = seen.last.refetch();
+  asked[0].resolve("once");
+  await once;
+  await until(() => seen.last.data === "once");
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  assert.equal(asked.length, 1, "and not again");
+  Object.assign(asked[0], { isOver: true });
+  setVisible(false);
   show(h(seen.Probe, { enabled: true }));
+  await until(() => seen.last);
+  await settle();
+  assert.equal(asked.length, 1, "nobody looks");
+  setVisible(true);
   await until(() => running().length === 1);
   for (const [off, on] of [[() => setVisible(false), () => setVisible(true)], [() => setOnline(false), () => setOnline(true)]]) {
     off();
@@ -437,7 +494,8 @@ test("usePolling with another key forgets the data", async (t) => {
   show(h(Keyed, { id: 1 }));
   await until(() => seen.last?.[1] === "one");
   show(h(Keyed, { id: 2 }));
-  await until(() => seen.last[0] === 2 && seen.last[1] === undefined && seen.last[2]);
+  await until(() => seen.last[0] === 2 && seen.last[2]);
+  assert.deepEqual(seen.results.filter(([id, data]) => id === 2 && data), [], "not for one render");
 });
 
 // --- optimistic ---
@@ -491,6 +549,31 @@ test("useOptimistic: inline rules are those that were rendered last, over one su
   server.socket.event("post-1", "liked", { count: 5 });
   await until(() => last().state === 15);
   assert.deepEqual(frames("pusher:subscribe"), ["post-1"]);
+});
+
+test("useOptimistic: `error` is of mutations alone; onError may come later, and hears all", async (t) => {
+  const { server, show } = page(t);
+  const warned = t.mock.method(console, "warn", () => {}).mock;
+  const told = [];
+  const { Probe, results } = probe(({ onError }) => useOptimistic({
+    initial: 0,
+    channel: "a",
+    reduce: { liked: (_, { count }) => count.n },
+    onError,
+  }));
+  show(h(Probe));
+  await subscribed(server, "a");
+  server.socket.event("a", "liked", {});
+  await until(() => warned.callCount());
+  assert.match(warned.calls[0].arguments[0], /^realtime: liked: /);
+  show(h(Probe, { onError: ({ code }) => told.push(code) }));
+  await settle();
+  server.socket.event("a", "liked", {});
+  await until(() => told.length);
+  results.at(-1).mutate((count) => count + 1, () => Promise.reject(new Error("full")));
+  await until(() => results.at(-1).error?.message === "full");
+  assert.deepEqual([told, warned.callCount()], [["reduce_failed", "refused"], 1]);
+  assert.deepEqual(results.filter(({ error }) => error?.code === "reduce_failed"), []);
 });
 
 test("useOptimistic: another channel begins with its own state; the former's mutations are still sent", async (t) => {

@@ -5,7 +5,7 @@ import { backoff } from "../../realtime_kit/client/backoff.js";
 import { Stream } from "../../realtime_kit/client/events.js";
 import { optimistic, OptimisticError } from "../../realtime_kit/client/optimistic.js";
 import { json, until } from "./fake.js";
-import { settle } from "./time.js";
+import { pass, settle, stopTime } from "./time.js";
 
 class FakeChannel extends Stream {
   state = "subscribing";
@@ -183,6 +183,39 @@ test("what send throws is a refusal, and not tried again", async (t) => {
   const promise = store.mutate((count) => count + 1, () => { throw cause; });
   await assert.rejects(promise, { code: "refused", message: "my own", cause });
   assert.deepEqual([store.state, errors.length], [0, 1]);
+});
+
+test("apply cannot write into the server's state, nor reduce", async (t) => {
+  const initial = { items: [{ id: 1 }], meta: { by: null } };
+  const { store, channel, errors, event } = counter(t, {
+    initial,
+    reduce: {
+      added: ({ items, ...rest }, item) => ({ ...rest, items: [...items, item] }),
+      spoiled: (state) => (state.items.push({}), state),
+    },
+  });
+  const push = (state) => (state.items.push({ id: 2 }), state);
+  const mark = (state) => (state.items.forEach((item) => (item.done = true)), state);
+  event(3);
+  for (const apply of [push, mark]) assert.throws(() => store.mutate(apply, () => {}), TypeError);
+  channel.receive("spoiled", {});
+  assert.deepEqual([errors[0].code, store.pending.length], ["reduce_failed", 0]);
+  assert.deepEqual(store.state, { items: [{ id: 1 }, { by: 3 }], meta: { by: null } });
+});
+
+test("thousands that wait: each is applied once for itself, and once for each event", async (t) => {
+  online(t, false);
+  let applied = 0;
+  const { store, event } = counter(t);
+  const add = (count) => {
+    applied += 1;
+    return count + 1;
+  };
+  for (let made = 0; made < 2000; made += 1) store.mutate(add, () => {});
+  await settle();
+  assert.deepEqual([store.state, applied], [2000, 2000]);
+  event(5);
+  assert.deepEqual([store.state, applied], [2005, 4000]);
 });
 
 test("what apply throws at once is thrown at the caller, and nothing is sent", (t) => {
@@ -502,6 +535,36 @@ test("a reload that fails is told, and tried again; a later one takes its place"
   answers[1].resolve({ state: 1 });
   await settle();
   assert.equal(store.state, 2);
+});
+
+test("a reload that nobody answers is given up, and tried again", async (t) => {
+  stopTime(t);
+  const asked = [];
+  const { store, errors } = counter(t, {
+    timeout: 100,
+    reload: ({ signal }) => new Promise((resolve) => asked.push({ signal, resolve })),
+  });
+  const done = store.reload();
+  await pass(t, 100);
+  assert.deepEqual([asked[0].signal.aborted, errors[0].code], [true, "reload_failed"]);
+  await pass(t, backoff(0));
+  asked[0].resolve({ state: 1 });
+  asked[1].resolve({ state: 2 });
+  await done;
+  assert.deepEqual([store.state, asked.length], [2, 2]);
+});
+
+test("an answer outside 2xx is no state", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const answers = [json({ error: "later" }, 503), json(7)];
+  t.mock.method(globalThis, "fetch", async () => answers.shift());
+  const reload = async ({ fetch }) => ({ state: await (await fetch("http://app.test/")).json() });
+  const { store, errors } = counter(t, { reload });
+  store.reload();
+  await until(() => errors.length === 1);
+  assert.deepEqual([errors[0].code, errors[0].message, store.state], ["reload_failed", "reload: answered 503", 0]);
+  t.mock.timers.tick(1100);
+  await until(() => store.state === 7);
 });
 
 test("what cannot be applied to a new state is left out, and told once", async (t) => {

@@ -15,17 +15,24 @@ export class OptimisticError extends Error {
  */
 export async function attempt({ send, mutation, attempts }, { fetch, timeout, abort }) {
   const { signal } = abort;
-  const ended = new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason));
-  });
-  const late = () => abort.abort(new OptimisticError("network", "no answer in time"));
-  const timer = setTimeout(late, timeout);
   const context = { mutation, signal, attempt: attempts, fetch: carry(mutation, signal, fetch) };
   try {
-    return await Promise.race([read(send(context)), ended]);
+    return await within(timeout, abort, () => read(send(context)));
   } catch (cause) {
     if (cause instanceof OptimisticError) throw cause;
     throw new OptimisticError("refused", cause?.message ?? String(cause), { cause });
+  }
+}
+
+/** What `act` resolves to, unless `abort` is aborted before, as it is when the time is over. */
+export async function within(ms, abort, act) {
+  const { signal } = abort;
+  const ended = new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
+  const timer = setTimeout(() => abort.abort(new OptimisticError("network", "no answer in time")), ms);
+  try {
+    return await Promise.race([act(), ended]);
   } finally {
     clearTimeout(timer);
   }

@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useState } from "react";
-import { useConnectionState, useLatest, useRealtime } from "./client.js";
+import { useConnectionState, useLatest, useRealtime, useStateOf } from "./client.js";
 import { withChannel } from "./sharing.js";
 
 const NOBODY = { members: [], me: null, count: 0 };
@@ -20,7 +20,7 @@ export function useChannel(name) {
 
 export function useChannelState(channel) {
   const client = useRealtime();
-  const [shown, setShown] = useState(UNKNOWN);
+  const [shown, setShown] = useStateOf(channel, UNKNOWN);
   useEffect(
     () => withChannel(client, channel, (joined) => {
       let isOver = false;
@@ -41,7 +41,7 @@ export function useChannelState(channel) {
         setShown(UNKNOWN);
       };
     }),
-    [client, channel],
+    [client, channel, setShown],
   );
   return shown;
 }
@@ -58,7 +58,7 @@ export function useEvent(channel, event, handler) {
 
 export function usePresence(channel) {
   const client = useRealtime();
-  const [presence, setPresence] = useState(NOBODY);
+  const [presence, setPresence] = useStateOf(channel, NOBODY);
   useEffect(
     () => withChannel(client, channel, ({ name, members }) => {
       if (!members) throw new TypeError(`${name} is no presence channel: its name begins with "presence-"`);
@@ -72,7 +72,7 @@ export function usePresence(channel) {
         setPresence(NOBODY);
       };
     }),
-    [client, channel],
+    [client, channel, setPresence],
   );
   return presence;
 }
@@ -81,9 +81,10 @@ export function useSocket(channel) {
   const client = useRealtime();
   const isConnected = useConnectionState() === "connected";
   const [socket] = useState(makeSocket);
+  useEffect(() => socket.clear, [socket]);
   useEffect(() => socket.attach(client), [socket, client]);
   useEffect(() => withChannel(client, channel, () => {}), [client, channel]);
-  const { on, emit } = useMemo(() => (channel ? socket.of(channel) : socket), [socket, channel]);
+  const { on, emit } = useMemo(() => (channel === undefined ? socket : socket.of(channel)), [socket, channel]);
   return { isConnected, on, emit };
 }
 
@@ -103,7 +104,10 @@ function makeSocket() {
       if (entries.delete(entry)) entry.end?.();
     };
   };
-  const emit = (channel, event, data) => client?.channels.get(channel)?.whisper(event, data) ?? false;
+  const emit = (given, event, data) => {
+    const channel = typeof given === "string" ? client?.channels.get(given) : given;
+    return channel?.whisper(event, data) ?? false;
+  };
   return {
     on,
     emit,
@@ -118,6 +122,11 @@ function makeSocket() {
         client = null;
         for (const entry of entries) entry.end?.();
       };
+    },
+    /** When the component is unmounted, as StrictMode does to begin with. */
+    clear() {
+      for (const entry of entries) entry.end?.();
+      entries.clear();
     },
   };
 }

@@ -65,3 +65,17 @@ export function useLatest(value) {
   });
   return latest;
 }
+
+/** `useState` for what is known of `key` alone: of another one it is `none` from its first render on. */
+export function useStateOf(key, none) {
+  const [held, setHeld] = useState({ key, state: none });
+  const set = useCallback(
+    (next) => setHeld((before) => {
+      const known = before.key === key ? before.state : none;
+      const state = typeof next === "function" ? next(known) : next;
+      return state === known ? before : { key, state };
+    }),
+    [key, none],
+  );
+  return [held.key === key ? held.state : none, set];
+}

@@ -6,14 +6,14 @@
 import type { ReactElement, ReactNode } from "react";
 import type { Mutate, OptimisticError, OptimisticRules, Pending } from "../optimistic.js";
 import type {
-  Channel, ChannelState, EventMap, Handler, Member, Off, Options, PresenceChannel, ProtocolEvent,
-  RealtimeClient, RealtimeError, State,
+  Channel, ChannelState, Client, EventMap, Handler, Member, Off, Options, PresenceChannel, ProtocolEvent,
+  RealtimeClient, RealtimeError, State, TypedClient,
 } from "../realtime.js";
 
 export interface RealtimeProviderProps {
   children?: ReactNode;
   /** Yours: it is not closed. Without it the provider connects, and closes when it is unmounted. */
-  client?: RealtimeClient | undefined;
+  client?: Client<any> | undefined;
   /** Of `connect`; read when it connects. */
   options?: Options | undefined;
 }
@@ -23,6 +23,7 @@ export function RealtimeProvider(props: RealtimeProviderProps): ReactElement;
 
 /** The client; null on a server, and until the provider is mounted. */
 export function useRealtime(): RealtimeClient | null;
+export function useRealtime<Channels extends object>(): TypedClient<Channels> | null;
 
 /** `connecting` on a server. */
 export function useConnectionState(): State;
@@ -74,12 +75,12 @@ export function usePresence<Info = any>(
 
 export interface EventSourceOptions<Data = any> {
   /** `data`: what the event's text says as JSON, else the text. */
-  onMessage?: (data: Data, event: MessageEvent<string>) => void;
+  onMessage?: ((data: Data, event: MessageEvent<string>) => void) | undefined;
   /** The connection was lost, or refused. It is tried again. */
-  onError?: (event: Event) => void;
+  onError?: ((event: Event) => void) | undefined;
   /** Names of events beside those without one. */
-  events?: readonly string[];
-  withCredentials?: boolean;
+  events?: readonly string[] | undefined;
+  withCredentials?: boolean | undefined;
 }
 
 /**
@@ -108,19 +109,22 @@ export interface AnySocket {
   emit(channel: string, event: string, data?: unknown): boolean;
 }
 
-/** For what does not fit a hook; `on` and `emit` stay the same over renders. */
-export function useSocket(channel: string): Socket;
+/**
+ * For what does not fit a hook; `on` and `emit` stay the same over renders. Of `null` nothing is heard,
+ * and nothing is sent.
+ */
+export function useSocket(channel: string | Channel<any> | null): Socket;
 export function useSocket(channel?: undefined): AnySocket;
 
 export interface PollingOptions<Data> {
   /** `signal` is aborted when its answer would come too late. */
   fetcher: (ask: { signal: AbortSignal }) => Promise<Data>;
   /** Milliseconds from an answer to the next request. Default 5000; more after failures. */
-  interval?: number;
+  interval?: number | undefined;
   /** Default true. */
-  enabled?: boolean;
+  enabled?: boolean | undefined;
   /** What is asked for: another key forgets the data. */
-  key?: string | number;
+  key?: string | number | undefined;
 }
 
 export interface Polling<Data> {
@@ -130,7 +134,7 @@ export interface Polling<Data> {
   error: Error | null;
   /** Until there is a first answer or error. */
   isLoading: boolean;
-  /** Asks now; resolves when that is over. Nothing where polling is not enabled. */
+  /** Asks now, and once where polling is not enabled; resolves when that is over. */
   refetch: () => Promise<void>;
 }
 

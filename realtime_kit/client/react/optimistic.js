@@ -29,7 +29,10 @@ export function useOptimistic({ channel, ...options }) {
   const pending = useSyncExternalStore(subscribe, () => store.pending, () => store.pending);
 
   const [failed, setFailed] = useState(null); // {store, error}
-  useEffect(() => store.on("error", (error) => setFailed({ store, error })), [store]);
+  useEffect(() => store.on("error", (error) => {
+    if (error.mutation && error.code !== "apply_failed") setFailed({ store, error });
+    else if (!live.onError) console.warn(`realtime: ${error.message}`);
+  }), [store, live]);
   const { mutate, reload } = useMemo(() => ({
     mutate: (...mutation) => {
       setFailed(null);

@@ -1,13 +1,13 @@
 import { useEffect, useState } from "react";
 import { backoff } from "../backoff.js";
 import { decode } from "../events.js";
-import { useLatest } from "./client.js";
+import { useLatest, useStateOf } from "./client.js";
 
 const CLOSED = 2; // EventSource.CLOSED
 
 export function useEventSource(url, { onMessage, onError, events = [], withCredentials = false } = {}) {
   const latest = useLatest({ onMessage, onError });
-  const [state, setState] = useState("connecting");
+  const [state, setState] = useStateOf(url, "connecting");
   const names = events.join("\n");
   useEffect(() => {
     if (!url) return undefined;
@@ -21,7 +21,7 @@ export function useEventSource(url, { onMessage, onError, events = [], withCrede
       end();
       setState("connecting");
     };
-  }, [url, withCredentials, names, latest]);
+  }, [url, withCredentials, names, latest, setState]);
   return url ? state : "closed";
 }
 
@@ -65,19 +65,20 @@ const NOTHING = { data: undefined, error: null, isDone: false };
 
 export function usePolling({ fetcher, interval = 5000, enabled = true, key }) {
   const latest = useLatest(fetcher);
-  const [shown, setShown] = useState(NOTHING);
-  const [poller] = useState(() => makePoller(setShown));
-  useEffect(() => (enabled ? poller.start(latest, interval) : undefined), [poller, latest, interval, enabled, key]);
-  useEffect(() => () => setShown(NOTHING), [key]);
-  const { data, error, isDone } = shown;
+  const [{ data, error, isDone }, show] = useStateOf(key, NOTHING);
+  const [poller] = useState(makePoller);
+  useEffect(
+    () => poller.start({ latest, interval, enabled, show }),
+    [poller, latest, interval, enabled, show], // `show` is another one for each key
+  );
   return { data, error, isLoading: enabled && !isDone, refetch: poller.refetch };
 }
 
-/** One request at a time; none while nobody looks, or without a network. */
-function makePoller(show) {
+/** One request at a time; none by itself while nobody looks, or without a network. */
+function makePoller() {
   let poll = async () => {};
 
-  function start(fetcher, interval) {
+  function start({ latest, interval, enabled, show }) {
     let timer, abort;
     let failures = 0;
     let isPaused = false;
@@ -86,9 +87,10 @@ function makePoller(show) {
     const wake = () => {
       if (isPaused && !isIdle()) poll();
     };
+    const pollUnlessIdle = () => (isIdle() ? (isPaused = true) : poll());
     const next = () => {
       const rest = failures ? Math.max(interval, backoff(failures)) : interval;
-      timer = setTimeout(() => (isIdle() ? (isPaused = true) : poll()), rest);
+      if (enabled) timer = setTimeout(pollUnlessIdle, rest);
     };
 
     const mine = (poll = async () => {
@@ -98,7 +100,7 @@ function makePoller(show) {
       const { signal } = abort;
       isPaused = false;
       try {
-        const data = await fetcher.current({ signal });
+        const data = await latest.current({ signal });
         if (signal.aborted) return;
         failures = 0;
         show({ data, error: null, isDone: true });
@@ -112,10 +114,10 @@ function makePoller(show) {
 
     document.addEventListener("visibilitychange", wake);
     globalThis.addEventListener("online", wake);
-    poll();
+    if (enabled) pollUnlessIdle();
     return () => {
       clearTimeout(timer);
-      abort.abort();
+      abort?.abort();
       document.removeEventListener("visibilitychange", wake);
       globalThis.removeEventListener("online", wake);
       if (poll === mine) poll = async () => {};

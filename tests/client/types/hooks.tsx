@@ -26,6 +26,9 @@ export function Good() {
   const isSent: boolean = socket.emit("typing", { on: true });
   socket.on<string>("message", (text) => text.trim())();
   useSocket().on("private-chat", "message", () => {});
+  useSocket(orders).emit("typing");
+  const typed = useRealtime<{ news: { posted: string } }>();
+  typed?.subscribe("news").on("posted", (text) => text.trim());
   const stream = useEventSource<{ total: number }>("/events", {
     onMessage: ({ total }, event) => [total.toFixed(), event.lastEventId],
     onError: (event) => event.type,
@@ -53,8 +56,15 @@ export function Good() {
       {[String(isSent), stream, data?.length, error?.message, String(isLoading), shipping.state.trim()]}
       <button onClick={() => void refetch()}>{likes.pending.length}</button>
       <RealtimeProvider client={connect()} />
+      <RealtimeProvider client={connect<{ news: { posted: string } }>()} />
     </RealtimeProvider>
   );
+}
+
+/** Props that may be left out are handed on as they are. */
+export function HandedOn({ interval, room }: { interval?: number; room?: string }) {
+  useOptimistic({ initial: 0, channel: room, eventWithin: interval });
+  return usePolling({ fetcher: async () => room, interval, key: room }).data;
 }
 
 export function Bad() {
@@ -73,6 +83,10 @@ export function Bad() {
   usePolling({ fetcher: async () => "" }).data.length;
   // @ts-expect-error emit is of one channel here
   useSocket("private-chat").emit({ on: true });
+  // @ts-expect-error a channel that may be missing would be any channel
+  useSocket(undefined as string | undefined);
+  // @ts-expect-error no such channel
+  useRealtime<{ news: { posted: string } }>()?.subscribe("gnus");
   // @ts-expect-error the handler is missing
   useSocket().on("private-chat", "message");
   // @ts-expect-error another state
