@@ -84,10 +84,11 @@ def leave() -> Response:
 def room(room: str) -> str:
     found = _room(room)
     messages, more = store.latest(found.id)
+    everything = _everything()  # first: it says what is unread here
     if messages:
         store.mark_read(found.id, g.person, messages[-1].id)
     page = {
-        **_everything(),
+        **everything,
         **of_all(),
         "room": found.as_json(),
         "messages": [message.as_json() for message in messages],

@@ -1,5 +1,5 @@
 /** What the application answered instead of what was asked for; `again`: it may work later. */
-export class Problem extends Error {
+class Problem extends Error {
   constructor(message, { status = 0, again = false } = {}) {
     super(message);
     Object.assign(this, { status, again });

@@ -94,11 +94,16 @@ async function catchUp() {
     for (const message of missed) receive(message);
     people.showMembers(members);
     bell.replace(notifications);
-    rooms.replace(now.map((each) => (each.id === room.id ? { ...each, unread: 0 } : each)));
+    showRooms(now);
   } catch (problem) {
     if (problem.status === 403) end(problem.message);
-    else if (problem.status === 401) end("Nobody sits here any more. Go back to the start and pick a name.");
+    else if (problem.status === 401) end("Nobody sits here any more.");
   }
+}
+
+/** In the open one nothing is unread. */
+function showRooms(now) {
+  rooms.replace(now.map((each) => (each.id === room.id ? { ...each, unread: 0 } : each)));
 }
 
 function end(sentence) {
@@ -106,6 +111,7 @@ function end(sentence) {
   connection.end(sentence);
   composer.close();
   people.show(new Map());
+  people.showMembers([]);
 }
 
 async function showEarlier() {
@@ -179,7 +185,8 @@ for (const node of document.querySelectorAll("[data-avatar]")) colour(node, node
 copyButtons();
 closeDrawersWhenWide();
 messages.addOld(page.messages);
+messages.markNew(page.rooms.find(({ id }) => id === room.id)?.unread ?? 0);
 messages.toEnd();
 people.showMembers(page.members);
 bell.replace(page.notifications);
-rooms.replace(page.rooms);
+showRooms(page.rooms);

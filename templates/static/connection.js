@@ -1,4 +1,4 @@
-import { byId } from "./dom.js";
+import { byId, el } from "./dom.js";
 
 const WORDS = {
   connecting: "Connecting",
@@ -45,7 +45,8 @@ export class Connection {
     clearTimeout(this.#timer);
     this.#final = true;
     this.#notice.classList.add("bad");
-    this.#notice.textContent = sentence;
+    const { href } = document.querySelector(".top .brand");
+    this.#notice.replaceChildren(sentence, " ", el("a", { href }, "Go back to the start"));
   }
 
   #shown(state) {
@@ -55,7 +56,7 @@ export class Connection {
 }
 
 function failure(error) {
-  if (error?.code === "unauthorized") return "Nobody sits here any more. Go back to the start and pick a name.";
+  if (error?.code === "unauthorized") return "Nobody sits here any more.";
   if (error?.code === "no_transport") return "This provider has nothing that a browser can connect to. Reload to see what is new.";
   return `No live connection: ${error?.message ?? "the server refused it"}.`;
 }

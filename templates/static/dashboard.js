@@ -76,7 +76,7 @@ function show() {
   byId("average").textContent = lately.length ? euros.format(turnover / lately.length) : "–";
   byId("latest").textContent = lately.at(-1)?.item ?? "–";
   const highest = draw(byId("chart"), lately, { now, span: MINUTE_MS, step: EVERY_MS, ways: ["before", "polling", "socket"] });
-  byId("top").textContent = highest ? `at most ${highest}` : "";
+  byId("top").textContent = highest ? `at most ${highest}` : "none in the last minute";
   for (const [way, { seen, requests, delays }] of Object.entries(cost)) {
     byId(way).classList.toggle("on", way === heardBy());
     strip(byId(way).querySelector(".strip"), delays);
@@ -95,7 +95,7 @@ function begin() {
   show();
   if (heardBy() === "polling") return poll();
   listen();
-  sayDenied(channel, connection, "These figures are for people of the house. Pick a name again.");
+  sayDenied(channel, connection, "These figures are for people of the house.");
 }
 
 function say(text) {

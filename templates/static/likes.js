@@ -1,6 +1,7 @@
 import { announce } from "./dom.js";
 import { base, json, me, optimistic, page, start, watchBell, wish } from "./page.js";
 
+const PATIENCE_MS = 400; // a quick answer needs no word
 const { client } = start();
 
 // how: likes
@@ -53,6 +54,7 @@ for (const [post, node] of posts) {
     waiting += 1;
     button.classList.add("pending");
     say(navigator.onLine ? "" : "Waits for the network");
+    const slow = setTimeout(() => navigator.onLine && say("Saving…"), PATIENCE_MS);
     try {
       await like(post, button.getAttribute("aria-pressed") === "false");
       say("");
@@ -60,6 +62,7 @@ for (const [post, node] of posts) {
       say(`Taken back. ${problem.message}`, true);
       announce(`Taken back. ${problem.message}`);
     }
+    clearTimeout(slow);
     waiting -= 1;
     button.classList.toggle("pending", waiting > 0);
   };

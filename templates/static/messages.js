@@ -38,6 +38,14 @@ export class Messages {
     this.#showEmpty();
   }
 
+  /** Says where the last `count` messages of others begin, which were unread. */
+  markNew(count) {
+    const first = count > 0 && [...this.#list.querySelectorAll(".message:not(.own)")].at(-count);
+    if (!first) return;
+    first.dataset.isNew = "";
+    this.#arrange(first);
+  }
+
   /** Returns false for what is shown already. A nonce settles the page's own pending message. */
   add(message) {
     const { id, nonce } = message;
@@ -112,7 +120,7 @@ export class Messages {
   #make({ id, author, text, sent_at: sentAt, foreign }) {
     const own = !foreign && author.id === this.#me.id;
     const node = el("li", { class: `message${own ? " own" : ""}${foreign ? " foreign" : ""}` },
-      el("p", { class: "day", hidden: true }, dayOf(sentAt)),
+      el("p", { class: "day" }),
       avatar(author),
       el("p", { class: "who" }, el("b", {}, el("bdi", {}, own ? "You" : author.name)),
         time(sentAt, timeOf(sentAt)), foreign ? el("span", { class: "from" }, "not in the history") : null),
@@ -124,14 +132,19 @@ export class Messages {
     return node;
   }
 
-  // The first of a day says so; one that goes on from the one before needs no name.
+  // The first of a day says so, as does the first new one; one that goes on from the one before
+  // needs no name.
   #arrange(node) {
     const before = node.previousElementSibling;
     const at = Number(node.dataset.at);
     const newDay = !before || dayOf(Number(before.dataset.at)) !== dayOf(at);
-    const goesOn = !newDay && before.dataset.author === node.dataset.author
+    const isNew = "isNew" in node.dataset;
+    const goesOn = !newDay && !isNew && before.dataset.author === node.dataset.author
       && at - Number(before.dataset.at) < TOGETHER_MS;
-    node.querySelector(".day").hidden = !newDay;
+    const day = node.querySelector(".day");
+    day.textContent = [newDay && dayOf(at), isNew && "New"].filter(Boolean).join(" · ");
+    day.hidden = !day.textContent;
+    day.classList.toggle("new", isNew);
     node.classList.toggle("goes-on", goesOn);
   }
 }

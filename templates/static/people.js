@@ -53,7 +53,7 @@ export class People {
   }
 
   #row(person, buttons) {
-    const name = el("b", {}, el("bdi", {}, person.name), person.id === this.#me.id ? " (you)" : "");
+    const name = el("b", { title: person.name }, el("bdi", {}, person.name), person.id === this.#me.id ? " (you)" : "");
     return el("li", { class: "here" }, avatar(person),
       el("span", { class: "person" }, name, el("code", {}, `@${person.id}`)), ...buttons);
   }

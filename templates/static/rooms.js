@@ -65,7 +65,7 @@ export class Rooms {
 
   #row({ id, name, private: isPrivate }) {
     return el("li", {}, el("a", { href: `${this.#base}/rooms/${id}`, "aria-current": id === this.#open.id && "page" },
-      icon(isPrivate ? "lock" : "hash"), el("bdi", {}, name),
+      icon(isPrivate ? "lock" : "hash"), el("bdi", { title: name }, name),
       el("span", { class: "count", hidden: true })));
   }
 }

@@ -31,7 +31,7 @@ function send({ id, ...change }, { fetch }) {
 function saved(all, todo) {
   return todo.version <= all[todo.id]?.version ? all : { ...all, [todo.id]: todo };
 }
-sayDenied(channel, connection, "This list is for people of the house. Pick a name again.");
+sayDenied(channel, connection, "This list is for people of the house.");
 
 const WORDS = { queued: "waits", sending: "saving…", waiting: "waits for the network", accepted: "saving…" };
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from realtime_kit.demo import excerpts
+from realtime_kit.demo import create_app, excerpts
 from realtime_kit.demo.common import ENDPOINTS
 from realtime_kit.demo.models import Order, now
 
@@ -89,6 +89,17 @@ def test_after_the_name_it_goes_nowhere_else(visit) -> None:
     assert ada.http.post("/join", data=data).location == "/u/0/rooms/lobby"
 
 
+def test_the_first_page_says_how_each_provider_is_switched_to(tmp_path: Path) -> None:
+    app = create_app({"DEMO_DB": tmp_path / "demo.sqlite3", "REALTIME_PROVIDER": "aws"})
+    page = app.test_client().get("/").get_data(as_text=True)
+    assert "here it is <b>aws</b>" in page
+    rows = re.findall(
+        r"<li(?: class=\"(on)\")?>\s*<p><b>(\w+)</b>.*?REALTIME_PROVIDER=(\w+)", page, re.S
+    )
+    names = ["local", "aws", "ably", "pusher"]
+    assert rows == [("on" if name == "aws" else "", name, name) for name in names]
+
+
 # --- how it works ---------------------------------------------------------------------------
 
 
@@ -104,6 +115,7 @@ def test_how_it_works_is_the_source_itself(visit, checkout: Path, page: str) -> 
             assert at, part
     lines = [line for each in found for line in each.code.splitlines() if line.strip()]
     assert 10 <= len(lines) <= 25
+    assert max(map(len, lines)) <= 80  # what the panel has room for
     assert any("rt.trigger(" in line or "@rt.source(" in line for line in lines)
     ada = visit("Ada")
     shown = ada.http.get(f"/{page}", follow_redirects=True).get_data(as_text=True)
@@ -115,6 +127,19 @@ def test_an_excerpt_is_of_its_page_alone() -> None:
     assert excerpts.of("nothing") == ()
     assert not set(excerpts.of("likes")) & set(excerpts.of("todos"))
     assert all("how: " not in each.code for page in ENDPOINTS for each in excerpts.of(page))
+
+
+def test_code_is_painted_and_stays_the_same_text() -> None:
+    code = 'x = f("<b>", `a`)  # it\'s "one" comment\nif x: return None'
+    painted = excerpts.paint(code)
+    assert painted.striptags() == " ".join(code.split())
+    assert painted == (
+        'x = f(<span class="string">&#34;&lt;b&gt;&#34;</span>,'
+        ' <span class="string">`a`</span>)'
+        '  <span class="comment"># it&#39;s &#34;one&#34; comment</span>\n'
+        '<span class="word">if</span> x: <span class="word">return</span>'
+        ' <span class="word">None</span>'
+    )
 
 
 # --- likes ----------------------------------------------------------------------------------

@@ -251,6 +251,15 @@ def test_catching_up_brings_what_was_missed(visit) -> None:
     assert {room["id"]: room["unread"] for room in now["rooms"]}["ideas"] == 0
 
 
+def test_a_room_says_once_what_is_unread_in_it(visit) -> None:
+    ada, grace = visit("Ada"), visit("Grace")
+    ada.say("lobby", "one")
+    ada.say("lobby", "two")
+    for expected in (2, 0):
+        rooms = page_of(grace.get("/rooms/lobby"))["rooms"]
+        assert next(room["unread"] for room in rooms if room["id"] == "lobby") == expected
+
+
 def test_nobody_floods_the_rooms(visit, provider) -> None:
     ada = visit("Ada")
     for _ in range(common.BURST):
