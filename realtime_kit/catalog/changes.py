@@ -19,6 +19,7 @@ from realtime_kit.errors import ConfigurationError
 Schema = Mapping[str, Any]
 
 _VARIABLE = re.compile(r"\{[^}]*\}")
+_NOT_OURS = "the earlier document is none that `realtime-kit types` wrote as json or asyncapi"
 
 
 class Changes(NamedTuple):
@@ -72,16 +73,17 @@ class _Document:
                 self.names.setdefault(key, name)
                 self.channels.setdefault(key, {})[event] = schema
         except (KeyError, TypeError, AttributeError) as error:
-            raise ConfigurationError(
-                "the earlier document is none that `realtime-kit types` wrote as json or asyncapi"
-            ) from error
+            raise ConfigurationError(_NOT_OURS) from error
 
     def resolve(self, schema: Any) -> Any:
         """What a reference leads to; what is none, as it is."""
         while isinstance(schema, Mapping) and "$ref" in schema:
             found: Any = self._root
-            for part in schema["$ref"].removeprefix("#/").split("/"):
-                found = found[part.replace("~1", "/").replace("~0", "~")]
+            try:
+                for part in schema["$ref"].removeprefix("#/").split("/"):
+                    found = found[part.replace("~1", "/").replace("~0", "~")]
+            except (KeyError, TypeError) as error:
+                raise ConfigurationError(f"{_NOT_OURS}: {schema['$ref']}") from error
             schema = found
         return schema
 

@@ -41,9 +41,10 @@ def types(app: str, form: str | None, out: Path | None, earlier: Path | None) ->
       realtime-kit types app:app --check events.json
     """
     catalog = _catalog(app)
+    form = form or _by_name(out)
     if earlier is not None:
         _check(catalog, earlier)
-    text = _text(catalog, form or _by_name(out))
+    text = _text(catalog, form)
     if out is not None:
         if not out.exists() or out.read_text(encoding="utf-8") != text:
             out.write_text(text, encoding="utf-8")

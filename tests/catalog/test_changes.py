@@ -194,7 +194,17 @@ def test_browsers_send_whispers_so_that_either_side_may_be_the_older():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"channels": []}, {"asyncapi": "3.0.0", "channels": {"a": 1}}]
+    "wrong",
+    [
+        {},
+        {"channels": []},
+        {"channels": {"news": {"said": {"$ref": "#/$defs/Lost"}}}},
+        {"asyncapi": "3.0.0", "channels": {"a": 1}},
+        {
+            "asyncapi": "3.0.0",
+            "channels": {"a": {"address": "a", "messages": {"b": {"$ref": "#"}}}},
+        },
+    ],
 )
 def test_another_document_is_refused(wrong):
     with pytest.raises(ConfigurationError, match="none that `realtime-kit types` wrote"):
