@@ -1,7 +1,7 @@
 import { Api } from "./api.js";
 import { Bell } from "./bell.js";
 import { Composer } from "./composer.js";
-import { Connection } from "./connection.js";
+import { Connection, GONE } from "./connection.js";
 import { byId, colour } from "./dom.js";
 import { Messages, readMessage } from "./messages.js";
 import { People } from "./people.js";
@@ -97,7 +97,7 @@ async function catchUp() {
     showRooms(now);
   } catch (problem) {
     if (problem.status === 403) end(problem.message);
-    else if (problem.status === 401) end("Nobody sits here any more.");
+    else if (problem.status === 401) end(GONE);
   }
 }
 
@@ -108,7 +108,7 @@ function showRooms(now) {
 
 function end(sentence) {
   isOver = true;
-  connection.end(sentence);
+  connection.denied(sentence);
   composer.close();
   people.show(new Map());
   people.showMembers([]);

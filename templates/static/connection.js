@@ -7,6 +7,7 @@ const WORDS = {
   offline: "Offline",
   failed: "Not connected",
 };
+export const GONE = "Nobody sits here any more.";
 const PATIENCE_MS = 2_000; // a short break is not worth a sentence
 
 /** The badge, and the sentence that is shown when it lasts. */
@@ -49,14 +50,21 @@ export class Connection {
     this.#notice.replaceChildren(sentence, " ", el("a", { href }, "Go back to the start"));
   }
 
+  /** `end`, unless it is for another reason: that nobody sits here any more. */
+  async denied(sentence) {
+    const headers = { Accept: "application/json" };
+    const status = await fetch(location.href, { headers }).then((response) => response.status, () => 0);
+    this.end(status === 401 ? GONE : sentence);
+  }
+
   #shown(state) {
     if (state === "connecting" || state === "waiting") return this.#wasConnected ? "reconnecting" : "connecting";
-    return state === "closed" ? "offline" : state;
+    return state === "closed" ? "failed" : state;
   }
 }
 
 function failure(error) {
-  if (error?.code === "unauthorized") return "Nobody sits here any more.";
+  if (error?.code === "unauthorized") return GONE;
   if (error?.code === "no_transport") return "This provider has nothing that a browser can connect to. Reload to see what is new.";
   return `No live connection: ${error?.message ?? "the server refused it"}.`;
 }

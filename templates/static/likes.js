@@ -73,6 +73,7 @@ for (const [post, node] of posts) {
   });
 }
 
+client.on("state", (state) => state === "closed" && likes.stop());
 likes.on("change", show);
 show(likes.state);
 watchBell(client);

@@ -1,5 +1,5 @@
 import { Api } from "./api.js";
-import { Connection } from "./connection.js";
+import { Connection, GONE } from "./connection.js";
 import { byId, colour } from "./dom.js";
 import { copyButtons } from "./tools.js";
 
@@ -9,6 +9,8 @@ export const { me, base } = page;
 
 const { connect } = await import(page.client);
 export const { optimistic } = await import(page.optimistic);
+
+let leave;
 
 /** A client whose state the badge shows; `says`: what is to be known while nothing arrives. */
 export function start({ says, ...options } = {}) {
@@ -20,12 +22,16 @@ export function start({ says, ...options } = {}) {
   const connection = new Connection(says);
   client.on("state", (state, detail) => connection.show(state, detail));
   client.on("error", (error) => console.info(`realtime: ${error.message}`));
+  leave = () => {
+    connection.end(GONE);
+    client.close();
+  };
   return { client, connection, api: new Api(client, base) };
 }
 
 /** Says so where the page may not hear a channel. */
 export function sayDenied(channel, connection, sentence) {
-  channel.onError(({ code }) => code === "denied" && connection.end(sentence));
+  channel.onError(({ code }) => code === "denied" && connection.denied(sentence));
 }
 
 /** The bell in the bar, on pages that do not list what rings it. */
@@ -44,9 +50,10 @@ export function showUnread(number) {
   bell.querySelector(".count").textContent = unread();
 }
 
-/** The body of an answer; throws for a refusal. */
+/** The body of an answer; throws for a refusal. If nobody sits here any more, the page is over. */
 export async function json(asked) {
   const response = await asked;
+  if (response.status === 401) leave();
   if (!response.ok) throw new Error(`The server answered ${response.status}.`);
   return response.json();
 }
