@@ -142,6 +142,7 @@ def _check_history(realtime: Realtime) -> None:
 def _run(relay: Relay, *, once: bool) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
+    from realtime_kit.hosting.signals import leave_signals_to_main
     from realtime_kit.outbox import Tally
 
     total = Tally()
@@ -163,7 +164,7 @@ def _run(relay: Relay, *, once: bool) -> None:
     if not once:
         click.echo("the relay runs; Ctrl-C to stop", err=True)
     # In a thread of its own, so that a signal finds the main one where it can tell it to stop.
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1, initializer=leave_signals_to_main) as pool:
         pool.submit(work).result()
     if shows:
         click.echo(err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -43,6 +44,16 @@ def test_run_serves_until_a_signal(number):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_signals_are_left_to_the_thread_that_waits_for_them(app):
+    class Server(LocalServer):
+        async def start(self):
+            self.blocked = await asyncio.to_thread(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+
+    with running(Server([app])) as server:
+        assert {signal.SIGINT, signal.SIGTERM} <= server.blocked
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_running_hands_its_failure_to_who_began_it(app):

@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar
 
+from realtime_kit.hosting.signals import leave_signals_to_main
+
 
 class Server(Protocol):
     """What can be run: the embedded server, an emulator."""
@@ -83,6 +85,7 @@ def _in_thread(server: Server, started: Future[Callable[[], object]]) -> None:
         await over.wait()
         await server.stop()
 
+    leave_signals_to_main()
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(serve())
