@@ -16,14 +16,12 @@ from realtime_kit.settings import DEVELOPMENT_ABLY_KEY, RealtimeSettings
 DEFAULT_PORT = 6001
 
 _PROVIDERS = {
-    "local": ("An embedded server, started with the application. No account.", ""),
-    "aws": ("API Gateway WebSockets in your own account; without one, its emulator.", ""),
-    "ably": ("Ably; without a key, its emulator.", ""),
-    "pusher": (
-        "Pusher Channels, over its official SDK.",
-        "PUSHER_URL=https://KEY:SECRET@api-CLUSTER.pusher.com/apps/ID",
-    ),
+    "local": "An embedded server, started with the application. No account.",
+    "aws": "API Gateway WebSockets in your own account; without one, its emulator.",
+    "ably": "Ably; without a key, its emulator.",
+    "pusher": "Pusher Channels, over its official SDK.",
 }
+_ACCOUNTS = {"pusher": " PUSHER_URL=https://KEY:SECRET@api-CLUSTER.pusher.com/apps/ID"}
 
 
 class Choice(NamedTuple):
@@ -35,12 +33,10 @@ class Choice(NamedTuple):
 
 
 def providers() -> list[Choice]:
-    program = _installed("realtime-kit")
+    start = f"{_installed('realtime-kit')} demo"
     return [
-        Choice(
-            name, what, " ".join(filter(None, (f"REALTIME_PROVIDER={name}", more, program, "demo")))
-        )
-        for name, (what, more) in _PROVIDERS.items()
+        Choice(name, what, f"REALTIME_PROVIDER={name}{_ACCOUNTS.get(name, '')} {start}")
+        for name, what in _PROVIDERS.items()
     ]
 
 

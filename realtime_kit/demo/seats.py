@@ -86,9 +86,9 @@ def require_person() -> Response | None:
 
 
 def wants_json(asked: Request) -> bool:
-    return (
-        asked.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json"
-    )
+    """A script does, also one that takes anything; an address that is opened prefers a page."""
+    found = asked.accept_mimetypes.best_match(["application/json", "text/html"])
+    return found == "application/json"
 
 
 def csrf_token() -> str:
