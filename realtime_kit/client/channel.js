@@ -69,7 +69,7 @@ export class Channel extends Stream {
   }
 
   succeeded() {
-    this.become("subscribed");
+    if (this.state !== "denied") this.become("subscribed");
   }
 
   deliver(event, data, meta) {

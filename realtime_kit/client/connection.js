@@ -18,6 +18,7 @@ const isOffline = () => globalThis.navigator?.onLine === false;
 export function keepConnected(options, hooks) {
   const { base, request, transports, order, WebSocket = globalThis.WebSocket } = options;
   const sockets = [];
+  const waiting = []; // to be told
   const loaders = { ...TRANSPORTS, ...transports };
   let state = "connecting";
   let session, config, timer, attemptedAt;
@@ -28,7 +29,8 @@ export function keepConnected(options, hooks) {
   const become = (next, detail) => {
     const previous = state;
     state = next;
-    if (next !== previous) hooks.state(next, { previous, ...detail });
+    if (next === previous || waiting.push([next, { previous, ...detail }]) > 1) return;
+    for (; waiting[0]; waiting.shift()) hooks.state(...waiting[0]);
   };
 
   function again(ms) {
@@ -53,9 +55,8 @@ export function keepConnected(options, hooks) {
       mine.transport = transport.open(cfg, listen(mine));
     } catch (cause) {
       if (signal.aborted) return;
-      const isOurs = cause instanceof RealtimeError;
-      const error = isOurs ? cause : new RealtimeError("connection_lost", cause.message, { cause });
-      lost(mine, { error, retry: !isOurs || Boolean(cause.transient) });
+      if (cause instanceof RealtimeError) lost(mine, { error: cause, retry: Boolean(cause.transient) });
+      else lost(mine, { error: new RealtimeError("connection_lost", cause.message, { cause }) });
     }
   }
 
@@ -69,7 +70,7 @@ export function keepConnected(options, hooks) {
       mine.better = names.slice(0, at).map((name) => loaders[name]);
       if (transport.supported(cfg)) return transport;
     }
-    const hint = globalThis.document ? "" : "; outside of a page give connect({WebSocket}), or {Ably}";
+    const hint = globalThis.document ? "" : "; give connect({WebSocket}), or {Ably}";
     throw new RealtimeError("no_transport", `no transport of [${cfg.transports}] works here${hint}`);
   }
 
@@ -100,17 +101,16 @@ export function keepConnected(options, hooks) {
     become(isOffline() ? "offline" : "waiting", detail);
   }
 
-  function lost({ isOpen, openedAt }, { error, retry = true, wait, isBetter }) {
+  function lost({ isOpen, openedAt }, { error, retry = true, wait, isBetter, isStale }) {
     if (isBetter) misses = 0;
-    if (!isOpen) {
-      misses += config ? 1 : 0;
-      config = null; // what could not be reached may have moved
-    } else if (Date.now() - openedAt >= STABLE_MS) attempts = 0;
+    if (!isOpen) misses += config ? 1 : 0;
+    else if (Date.now() - openedAt >= STABLE_MS) attempts = 0;
+    if (!isOpen || isStale) config = null; // what could not be reached may have moved
     turn = Math.floor(misses / TRIES_PER_TRANSPORT);
     if (!retry) return end("failed", { error });
     drop();
     // Once per connection that held: no server can make it spin.
-    const atOnce = wait === 0 && attempts === 0;
+    const atOnce = wait === 0 && !attempts;
     const retryIn = atOnce ? 0 : backoff(attempts, { floor: wait || error.retryAfter || undefined });
     attempts += 1;
     again(retryIn);

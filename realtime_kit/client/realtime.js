@@ -106,7 +106,6 @@ class RealtimeClient {
   }
 
   close() {
-    if (this.state === "closed") return;
     this.#connection.end("closed");
     this.channels.forEach((channel) => channel.become("unsubscribed"));
     this.channels.clear();

@@ -22,7 +22,7 @@ export async function seek(session, told, lost) {
 /** Resolves after `ms`, when the network is back, or when it is over. */
 function pause(ms, signal) {
   return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
+    const timer = setTimeout(done, signal.aborted ? 0 : ms);
     function done() {
       clearTimeout(timer);
       globalThis.removeEventListener?.("online", done);

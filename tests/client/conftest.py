@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from realtime_kit.flask import FlaskRealtime
 
+WATCH = Path(__file__).parent / "watch.js"
+
 
 @dataclass
 class User:
@@ -32,8 +34,9 @@ def run_node() -> Callable[..., None]:
     """`run_node(*arguments, cwd, **environ)`; what it printed is why the test fails."""
 
     def run_node(*command: str, cwd: Path, **environ: str) -> None:
+        watch = ["--import", str(WATCH)] if "--test" in command else []
         ended = subprocess.run(
-            ["node", "--no-warnings", *command],
+            ["node", "--no-warnings", *watch, *command],
             cwd=cwd,
             env={**os.environ, **environ},
             capture_output=True,

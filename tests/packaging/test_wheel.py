@@ -29,6 +29,15 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def test_it_holds_the_browser_client_as_it_is_tested(wheel: Path, checkout: Path) -> None:
+    client = checkout / "realtime_kit" / "client"
+    files = {path for path in client.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("realtime_kit/client/")}
+        assert packed == {path.relative_to(checkout).as_posix() for path in files}
+        assert all(archive.read(name) == (checkout / name).read_bytes() for name in packed)
+
+
 @pytest.fixture(scope="module")
 def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of commands of an environment with nothing but the wheel's own dependencies."""
