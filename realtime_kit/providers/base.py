@@ -46,7 +46,8 @@ TokenForm = Literal["jwt", "token_request"]
 Token = str | Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+# Made at each cold start, where a frozen class costs twice as much as one that is not.
+@dataclass(slots=True)
 class AuthRequest:
     """A subscription (or several) that the rules granted; the provider turns it into proof.
 
@@ -61,7 +62,7 @@ class AuthRequest:
     form: TokenForm = "jwt"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AuthAnswer:
     """Proof for the client: by channel what the client sends on, and the token if there is one.
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 MEMBERS = frozenset({"channel", "channels", "name", "data", "id", "mutation", "exclude"})
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(slots=True, eq=False, repr=False)
 class LambdaRequest(HttpRequest):
     """An HTTP request as Lambda got it.
 
