@@ -267,7 +267,8 @@ class AblyEmulator:
         return answer
 
     async def _later_than(self, moment: int) -> None:
-        while self._now() <= moment:  # which is not the clock that a sleep is measured by
+        # Again, because a sleep is measured by another clock; and no event tells of this one.
+        while self._now() <= moment:  # noqa: ASYNC110
             await asyncio.sleep(_TICK)
 
 
