@@ -45,6 +45,7 @@ export function keepConnected(options, hooks) {
     const mine = (session = { abort, signal });
     become("connecting");
     try {
+      mine.isFresh = !config;
       config ??= await request(base, { signal });
       if (!Array.isArray(config?.transports)) {
         throw new RealtimeError("bad_answer", "the config names no transports");
@@ -101,13 +102,13 @@ export function keepConnected(options, hooks) {
     become(isOffline() ? "offline" : "waiting", detail);
   }
 
-  function lost({ isOpen, openedAt }, { error, retry = true, wait, isBetter, isStale }) {
+  function lost({ isOpen, isFresh, openedAt }, { error, retry = true, wait, isBetter, isStale }) {
     if (isBetter) misses = 0;
     if (!isOpen) misses += config ? 1 : 0;
     else if (Date.now() - openedAt >= STABLE_MS) attempts = 0;
     if (!isOpen || isStale) config = null; // what could not be reached may have moved
     turn = Math.floor(misses / TRIES_PER_TRANSPORT);
-    if (!retry) return end("failed", { error });
+    if (!retry && (isOpen || isFresh)) return end("failed", { error });
     drop();
     // Once per connection that held: no server can make it spin.
     const atOnce = wait === 0 && !attempts;

@@ -91,6 +91,16 @@ const BEGIN = {
   },
 };
 
+// After a failed attempt, so that the config is read anew: an older one may name what has moved.
+const anew = {
+  async connecting(t) {
+    const on = await BEGIN.waiting(t);
+    await next(on, PATIENT_MS);
+    await until(() => on.server.socket.readyState === 1, "a socket that is open");
+    return on;
+  },
+};
+
 const resuming = {
   async waiting(t) {
     const on = await stage(t, "own");
@@ -138,7 +148,7 @@ const CLIENT = {
   "connecting --> connected": { handshake: ({ server }) => server.socket.establish() },
   "connecting --> waiting": { "no luck": lose },
   "connecting --> offline": { "no luck, and no network": loseTheNetwork, "page put away": hide },
-  "connecting --> failed": { "refused for good": refuse },
+  "connecting --> failed": { "refused for good": [anew, refuse] },
   "connecting --> closed": { "close()": close },
   "connected --> waiting": { lost: lose },
   "connected --> offline": { "lost, and no network": loseTheNetwork, "page put away": hide },

@@ -39,12 +39,27 @@ export function open(cfg, hooks) {
     if (!LOST.test(current)) return;
     const error = token.failure() ?? lost(current, reason);
     if (!isOpen || current !== "disconnected" || !error.transient) {
-      return hooks.state("lost", { error, retry: error.transient });
+      const isStale = isOpen && !error.transient; // maybe the application has another provider now
+      return hooks.state("lost", { error, retry: isStale || error.transient, isStale });
     }
     const retryIn = attempts && backoff(attempts);
-    if (attempts) timer = setTimeout(() => realtime.connect(), retryIn); // the first is the SDK's
+    if (attempts) timer = setTimeout(() => retry(error), retryIn); // the first is the SDK's
     attempts += 1;
     hooks.state("paused", { error, retryIn });
+  }
+
+  // The application may have gone to another provider meanwhile.
+  async function retry(error) {
+    const { provider } = await cfg.request(cfg.base, { signal }).catch(() => cfg);
+    if (provider === cfg.provider) realtime.connect();
+    else if (!signal.aborted) hooks.state("lost", { error, isStale: true });
+  }
+
+  // The application may have gone to another provider meanwhile.
+  async function retry(error) {
+    const { provider } = await cfg.request(cfg.base, { signal }).catch(() => cfg);
+    if (provider === cfg.provider) realtime.connect();
+    else if (!signal.aborted) hooks.state("lost", { error, isStale: true });
   }
 
   async function start() {
