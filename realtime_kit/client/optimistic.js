@@ -322,7 +322,8 @@ function isWithin({ epoch, offset }, position) {
 /** An error's body is no state. */
 function ok(response) {
   if (response.ok) return response;
-  throw new Error(`answered ${response.status}`);
+  const { status } = response;
+  throw Object.assign(new Error(`answered ${status}`), { status });
 }
 
 // randomUUID is for secure contexts alone; a phone on the laptop's network has none.

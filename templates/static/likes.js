@@ -1,5 +1,5 @@
 import { announce } from "./dom.js";
-import { base, json, me, optimistic, page, start, watchBell, wish } from "./page.js";
+import { base, json, leave, me, optimistic, page, start, watchBell, wish } from "./page.js";
 
 const PATIENCE_MS = 400; // a quick answer needs no word
 const { client } = start();
@@ -73,7 +73,12 @@ for (const [post, node] of posts) {
   });
 }
 
-client.on("state", (state) => state === "closed" && likes.stop());
+likes.on("error", ({ cause }) => {
+  if (cause?.status !== 401) return;
+  leave();
+  likes.close();
+  for (const node of posts.values()) node.querySelector(".like").disabled = true;
+});
 likes.on("change", show);
 show(likes.state);
 watchBell(client);

@@ -10,7 +10,8 @@ export const { me, base } = page;
 const { connect } = await import(page.client);
 export const { optimistic } = await import(page.optimistic);
 
-let leave;
+/** Nobody sits here any more: that is the end of the page. */
+export let leave;
 
 /** A client whose state the badge shows; `says`: what is to be known while nothing arrives. */
 export function start({ says, ...options } = {}) {
@@ -50,10 +51,9 @@ export function showUnread(number) {
   bell.querySelector(".count").textContent = unread();
 }
 
-/** The body of an answer; throws for a refusal. If nobody sits here any more, the page is over. */
+/** The body of an answer; throws for a refusal. */
 export async function json(asked) {
   const response = await asked;
-  if (response.status === 401) leave();
   if (!response.ok) throw new Error(`The server answered ${response.status}.`);
   return response.json();
 }
