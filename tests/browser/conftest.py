@@ -27,12 +27,14 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--process-per-site",  # the windows of one profile share a process
 )
 PATIENCE_S = 20
 PATIENCE_MS = PATIENCE_S * 1000
 # Small draws of the back-off: the wait before another attempt is about its floor.
 HURRY = "{ const draw = Math.random; Math.random = () => draw() / 10; }"
 _numbers = count(1)
+_BROWSER = pytest.StashKey[Browser]()
 
 
 class Command:
@@ -127,17 +129,41 @@ def run(
         command.wait()
 
 
-@pytest.fixture(scope="module")
-def demo(run: Callable[..., Command], tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """`realtime-kit demo` on free ports, with an empty database."""
-    database = str(tmp_path_factory.mktemp("demo") / "demo.sqlite3")
-    return run("demo", DEMO_DB=database, PORT="0", REALTIME_PORT="0")
+@pytest.fixture(scope="session")
+def house(
+    run: Callable[..., Command],
+    free_port: Callable[[], int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Command]:
+    """`house("ably")`: `realtime-kit demo` on that provider, emulated, for all tests that want it.
+    It has a database and ports of its own, and is running, whatever the last test did to it."""
+    houses: dict[str, Command] = {}
+
+    def house(provider: str) -> Command:
+        if provider not in houses:
+            database = str(tmp_path_factory.mktemp(provider) / "demo.sqlite3")
+            ports = {"PORT": str(free_port()), "REALTIME_PORT": str(free_port())}
+            environ = {"DEMO_DB": database, "REALTIME_PROVIDER": provider, **ports}
+            houses[provider] = run("demo", **environ)
+        if not houses[provider].is_running:
+            houses[provider].start()
+        return houses[provider]
+
+    return house
+
+
+@pytest.fixture
+def demo(house: Callable[[str], Command]) -> Command:
+    """The demo as it is started without any setting."""
+    return house("local")
 
 
 @pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
+def browser(chromium: str, request: pytest.FixtureRequest) -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        request.session.stash[_BROWSER] = browser
         yield browser
         browser.close()
 
@@ -195,11 +221,15 @@ class Window:
         return self.ready()
 
     def go_offline(self) -> None:
-        """Without the ten seconds that an open socket is given to answer."""
+        """All windows of the profile, without the ten seconds that a socket is given to answer."""
         self.page.context.set_offline(True)
-        self.page.wait_for_function("!navigator.onLine")
-        self.page.evaluate("dispatchEvent(new Event('pagehide'))")
-        expect(self.state).to_have_attribute("data-state", "offline")
+        for page in self.page.context.pages:
+            page.wait_for_function("!navigator.onLine")
+            page.evaluate("dispatchEvent(new Event('pagehide'))")
+            expect(page.locator("#state")).to_have_attribute("data-state", "offline")
+
+    def is_in(self, state: str) -> None:
+        expect(self.state).to_have_attribute("data-state", state)
 
     def say(self, text: str) -> Window:
         self.box.fill(text)
@@ -242,30 +272,37 @@ class Window:
         return self.page.locator("#notice")
 
 
+@pytest.fixture(scope="session")
+def profile(browser: Browser) -> Callable[..., BrowserContext]:
+    """`profile()`: a browser profile; whoever asks for it closes it."""
+
+    def profile(**options: Any) -> BrowserContext:
+        made = browser.new_context(**{"viewport": {"width": 1320, "height": 860}, **options})
+        made.set_default_timeout(PATIENCE_MS)
+        made.add_init_script(HURRY)
+        return made
+
+    return profile
+
+
 @pytest.fixture
-def context(
-    browser: Browser, request: pytest.FixtureRequest, checkout: Path
-) -> Iterator[Callable[..., BrowserContext]]:
-    """`context()`: a browser profile of its own. Of a failed test all its pages are pictured."""
-    expect.set_options(timeout=PATIENCE_MS)
+def context(profile: Callable[..., BrowserContext]) -> Iterator[Callable[..., BrowserContext]]:
+    """`context()`: a browser profile of the test's own."""
     contexts: list[BrowserContext] = []
 
     def context(**options: Any) -> BrowserContext:
-        options = {"viewport": {"width": 1320, "height": 860}, **options}
-        contexts.append(browser.new_context(**options))
-        contexts[-1].set_default_timeout(PATIENCE_MS)
-        contexts[-1].add_init_script(HURRY)
+        contexts.append(profile(**options))
         return contexts[-1]
 
     yield context
-    if getattr(request.node, "failed", False):
-        folder = checkout / "test-results"
-        folder.mkdir(exist_ok=True)
-        pages = [page for each in contexts for page in each.pages]
-        for number, page in enumerate(pages):
-            page.screenshot(path=folder / f"{request.node.name}-{number}.png")
     for each in contexts:
         each.close()
+
+
+@pytest.fixture(scope="session")
+def window_in() -> Callable[[BrowserContext], Window]:
+    """`window_in(profile)`: a window that outlives the test; whoever asks looks at its `errors`."""
+    return lambda profile: Window(profile.new_page())
 
 
 @pytest.fixture
@@ -317,8 +354,44 @@ def two(demo: Command, meet: Callable[[str], tuple[Window, Window]]) -> tuple[Wi
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Of a failed test every page that is open is pictured, in `test-results/`."""
     report = yield
-    if report.failed:
-        item.failed = True
+    browser = item.session.stash.get(_BROWSER, None)
+    item.failed = report.failed
+    if report.failed and call.when != "teardown" and browser and browser.is_connected():
+        folder = item.config.rootpath / "test-results"
+        take_pictures(browser, folder, item.name)
     return report
+
+
+def take_pictures(browser: Browser, folder: Path, name: str) -> None:
+    pages = [page for each in browser.contexts for page in each.pages]
+    for number, page in enumerate(pages):
+        page.screenshot(path=folder / f"{name}-{number}.png")
+
+
+@pytest.fixture(scope="session")
+def violations(checkout: Path) -> Callable[[Page], list[str]]:
+    """`violations(page)`: what axe finds, with the element."""
+    script = checkout / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.exists():
+        pytest.skip("no axe-core: run `make setup`")
+    axe = script.read_text()
+
+    def violations(page: Page) -> list[str]:
+        page.evaluate(f"() => {{ {axe} }}")
+        # An animation's colours are on their way; what counts is where they arrive.
+        page.evaluate(
+            "document.getAnimations().forEach((each) => each.effect.getTiming().iterations"
+            " === Infinity ? each.cancel() : each.finish())"
+        )
+        found = page.evaluate("axe.run({ resultTypes: ['violations'] })")
+        assert len(found["passes"]) > 10
+        return [
+            f"{one['id']}: {node['html'][:120]} {node['failureSummary']}"
+            for one in found["violations"]
+            for node in one["nodes"]
+        ]
+
+    return violations

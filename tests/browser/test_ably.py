@@ -24,12 +24,11 @@ ASK = """async (room) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def demo(run, tmp_path_factory: pytest.TempPathFactory):
+@pytest.fixture
+def demo(house):
     """`realtime-kit demo` on Ably, the emulator within."""
     pytest.importorskip("ably")
-    database = str(tmp_path_factory.mktemp("demo") / "demo.sqlite3")
-    return run("demo", DEMO_DB=database, PORT="0", REALTIME_PORT="0", REALTIME_PROVIDER="ably")
+    return house("ably")
 
 
 def test_two_people_chat_see_each_other_and_each_other_s_typing(two) -> None:

@@ -1,19 +1,15 @@
-"""The pages beside the chat: two people, a lost network, a restart, a refusal; on each provider."""
+"""The pages beside the chat, each by what it alone does. What all do is in `pages/`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from realtime_kit.demo.store import Store
-
 pytestmark = pytest.mark.browser
 
-CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 WORDS = {
     "notifications": "Notifications",
     "dashboard": "Dashboard",
@@ -223,9 +219,10 @@ def test_who_left_in_another_tab_may_not_hear_the_list_any_more(todos, window) -
     second.get_by_role("button", name=f"{ada.name}: your menu").click()
     second.get_by_role("button", name="Leave").click()
     expect(second.get_by_label("Your name")).to_be_visible()
+    second.close()
     ada.go_offline()
     ada.context.set_offline(False)
-    expect(ada.notice).to_contain_text("This list is for people of the house")
+    expect(ada.notice).to_contain_text("Nobody sits here any more")
     add(grace, f"In private of {grace.name}")
     assert lines(ada).filter(has_text=f"In private of {grace.name}").count() == 0
 
@@ -317,92 +314,10 @@ def test_orders_by_socket_and_by_polling_and_none_is_lost_or_counted_twice(visit
     assert number(ada, "polling-requests") == requests
 
 
-def test_orders_placed_while_offline_come_afterwards(visit, demo) -> None:
-    ada, grace = visit(demo.urls["App"], "dashboard")
-    expect(ada.locator("#socket-requests")).to_have_text("1")
-    ada.go_offline()
-    grace.get_by_role("button", name="Place an order").click()
-    expect(grace.locator("#socket-seen")).to_have_text("1")
-    ada.context.set_offline(False)
-    connected(ada)
-    expect(ada.locator("#orders")).to_have_text(grace.locator("#orders").text_content())
-    expect(ada.locator("#socket-requests")).to_have_text("2")
-
-
-# --- all of them ----------------------------------------------------------------------------
-
-
-def test_a_restart_of_all_of_it(run, free_port, tmp_path, visit) -> None:
-    """Application and embedded server, on the same ports again; rows are written meanwhile."""
-    database = tmp_path / "demo.sqlite3"
-    ports = {"PORT": str(free_port()), "REALTIME_PORT": str(free_port())}
-    demo = run("demo", DEMO_DB=str(database), **ports)
-    pairs = {name: visit(demo.urls["App"], name) for name in WORDS}
-    demo.stop()
-    for ada, grace in pairs.values():
-        for each in (ada, grace):
-            expect(each.state).to_have_attribute("data-state", "reconnecting")
-        expect(ada.notice).to_contain_text("Nothing arrives live")
-    store = Store(database)
-    ada, grace = pairs["notifications"]
-    for text in ("First", "Second"):
-        store.notify("note", store.find_person(grace.name), ada.handle, None, text)
-    demo.start()
-    for ada, grace in pairs.values():
-        connected(ada, grace)
-        expect(ada.notice).to_be_empty()
-    for text in ("First", "Second"):
-        expect(notice(pairs["notifications"][0], text)).to_have_count(1)
-    for name, (ada, grace) in pairs.items():
-        story(name, ada, grace)
-
-
-def story(name: str, ada, grace) -> None:
-    """What a page is for, in one act by Grace which Ada sees."""
-    if name == "likes":
-        before = count(ada, 0)
-        post(grace, 0).locator(".like").click()
-        shows(ada, 0, before + 1, mine=False)
-        shows(grace, 0, before + 1, mine=True)
-    elif name == "todos":
-        text = f"Story of {grace.name}"
-        add(grace, text)
-        lines(ada).filter(has_text=text).get_by_role("checkbox").check()
-        expect(lines(grace).filter(has_text=text).get_by_role("checkbox")).to_be_checked()
-    elif name == "dashboard":
-        before = int(ada.locator("#orders").text_content())
-        grace.get_by_role("button", name="Place an order").click()
-        expect(ada.locator("#orders")).to_have_text(str(before + 1))
-    else:
-        write(grace, ada, f"Story of {grace.name}")
-        expect(notice(ada, f"Story of {grace.name}")).to_be_visible()
-
-
-@pytest.fixture(scope="module", params=["aws", "ably"])
-def elsewhere(request: pytest.FixtureRequest, run, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The demo with that provider, emulated."""
-    pytest.importorskip("ably")
-    database = str(tmp_path_factory.mktemp("demo") / "demo.sqlite3")
-    environ = {"PORT": "0", "REALTIME_PORT": "0", "REALTIME_PROVIDER": request.param}
-    return run("demo", DEMO_DB=database, **environ).urls["App"]
-
-
-def test_the_same_on_other_providers(elsewhere, visit) -> None:
-    for name in WORDS:
-        ada, grace = visit(elsewhere, name)
-        story(name, ada, grace)
-        if name == "likes":
-            ada.go_offline()
-            ada.context.set_offline(False)
-            connected(ada)
-            shows(ada, 0, count(grace, 0), mine=False)
-
-
-def test_notifications_need_no_provider(run, tmp_path, visit) -> None:
-    environ = {"PORT": "0", "REALTIME_PROVIDER": "null"}
-    demo = run("demo", DEMO_DB=str(tmp_path / "demo.sqlite3"), **environ)
-    ada, grace = visit(demo.urls["App"], "notifications")
-    story("notifications", ada, grace)
+def test_notifications_need_no_provider(house, visit) -> None:
+    ada, grace = visit(house("log").urls["App"], "notifications")
+    write(grace, ada, "Without any provider")
+    expect(notice(ada, "Without any provider")).to_be_visible()
 
 
 # --- looks ----------------------------------------------------------------------------------
@@ -432,7 +347,9 @@ def test_the_first_page_says_what_it_is_and_leads_everywhere(demo, window, names
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_every_text_of_a_page_can_be_read_at_any_width(demo, window, names, name: str) -> None:
+def test_axe_finds_nothing_and_nothing_is_too_wide(
+    demo, window, names, violations, name: str
+) -> None:
     ada = window()
     base = demo.urls["App"]
     ada.sit(base, names("Ada"))
@@ -456,16 +373,7 @@ def test_every_text_of_a_page_can_be_read_at_any_width(demo, window, names, name
         assert (width, wide) == (width, [])
     for scheme in ("light", "dark"):
         ada.page.emulate_media(color_scheme=scheme)
-        ada.evaluate("document.getAnimations().forEach((each) => each.cancel())")
-        seen = ada.evaluate(CONTRAST)
-        assert seen["found"] == []
-        assert seen["checked"] > 20
-    unnamed = ada.evaluate(
-        """() => [...document.querySelectorAll("button, a, input, select")]
-            .filter((node) => node.type !== "hidden" && !(node.ariaLabel || node.textContent.trim()
-                || node.labels?.length)).map((node) => node.outerHTML)"""
-    )
-    assert unnamed == []
+        assert violations(ada.page) == []
 
 
 def test_without_a_mouse(todos) -> None:
