@@ -18,6 +18,7 @@ from realtime_kit.channels import user_channel
 from realtime_kit.declaring import Converters, Declarations
 from realtime_kit.errors import (
     ConfigurationError,
+    InvalidEvent,
     PartiallySent,
     ProviderError,
     ProviderUnavailable,
@@ -338,7 +339,11 @@ class Sending(Declarations):
 
 
 def _is_typed(given: object) -> TypeIs[RealtimeEvent]:
-    return hasattr(given, "realtime_event")  # its class is not imported for those who have none
+    # Its base class is not imported for those who have none.
+    if isinstance(given, type) and hasattr(given, "realtime_event"):
+        name = given.__name__
+        raise InvalidEvent(f"{name} is a class of events; what is sent is one of them: {name}(…)")
+    return hasattr(given, "realtime_event")
 
 
 def _checked(on_error: OnError | None) -> OnError | None:

@@ -112,6 +112,18 @@ def test_half_an_event_is_refused(realtime, shop, arguments):
         realtime.trigger(first or shop.OrderShipped(order_id=1), *rest)
 
 
+def test_the_class_in_the_place_of_an_event(realtime, shop):
+    kind = shop.OrderShipped
+    for send in (
+        lambda: realtime.trigger(kind),
+        lambda: realtime.trigger(kind, "shipped", {}),
+        lambda: realtime.trigger_batch([kind]),
+        lambda: realtime.send_to_user("7", kind),
+    ):
+        with pytest.raises(InvalidEvent, match=r"OrderShipped\(…\)"):
+            send()
+
+
 def test_the_endpoint(realtime, fake):
     def post(**event):
         headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
