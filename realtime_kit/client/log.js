@@ -41,11 +41,11 @@ async function refusals(response) {
     const entries = Object.entries(channels ?? {});
     return entries.map(([channel, entry]) => [channel, refusal(channel, entry, { channel })]);
   }
-  return (channels ?? []).map((channel) => {
-    const why = `${channel}: this channel keeps no history`;
-    return [channel, new RealtimeError("no_history", why, { channel, status })];
-  });
+  return (channels ?? []).map((channel) => [channel, noHistory(channel)]);
 }
+
+const noHistory = (channel) =>
+  new RealtimeError("no_history", `${channel}: this channel keeps no history`, { channel, status: 409 });
 
 /**
  * One look: `{events, channels, retry, tag}`; both are empty if nothing is new since `tag`. With
@@ -53,9 +53,18 @@ async function refusals(response) {
  */
 export function look(cfg, places, { wait, tag, ...options }) {
   const more = tag ? { "If-None-Match": tag } : {};
-  const query = wait ? { wait } : {};
+  const query = { unkept: "tell", ...(wait && { wait }) }; // a 409 would be red in every console
   const timeout = TIMEOUT_MS + (wait ?? 0) * 1000;
-  return enter(cfg, places, { ...options, more, query, timeout, read: readJson });
+  const read = async (response, path) => {
+    const found = await readJson(response, path);
+    for (const [name, { status }] of Object.entries(found.channels)) {
+      if (!status) continue;
+      delete found.channels[name];
+      if (places.delete(name)) options.refuse(name, noHistory(name));
+    }
+    return found;
+  };
+  return enter(cfg, places, { ...options, more, query, timeout, read });
 }
 
 async function readJson(response, path) {

@@ -28,7 +28,10 @@ EventSource comes back for more by itself. As JSON:
     {"position": …, "events": […], "channels": {name: {"position", "recovered", "more"}}, "retry"}
 
 with `wait=SECONDS`, at most 25, to be answered when there is something. A poll that repeats the
-last `ETag` as `If-None-Match` is answered 304 if there is nothing. `retry` is milliseconds.
+last `ETag` as `If-None-Match` is answered 304 if there is nothing. `retry` is milliseconds. With
+`unkept=tell` a channel without history is no reason to refuse the others: it is among `channels`,
+as `{"status": 409, "error": …}`, and a browser's console, which shows every 4xx, has nothing to say
+of a page that only asked.
 
     POST /events    {"channels": ["news", "private-orders-7"]}
     -> 200          {"ticket": …, "expires_in": 60}
@@ -63,6 +66,7 @@ from realtime_kit.web.http import HttpRequest, HttpResponse
 from realtime_kit.web.reader import News, Place, Reader, encode
 
 MAX_WAIT = 25.0  # seconds
+NO_HISTORY = "this channel has no history"
 
 logger = logging.getLogger("realtime_kit")
 
@@ -77,16 +81,21 @@ def answer(call: Call) -> HttpResponse:
         tickets.verify(_secrets(call.realtime), last["ticket"], names, time.time())
     else:
         _check(call, names)
-    _check_kept(call.realtime, names)
+    accepted = request.headers.get("accept", "")
+    as_json = JSON in accepted and SSE not in accepted
+    without = _without(call.realtime, names)
+    if without and not (as_json and last.get("unkept") == "tell"):
+        raise Refusal(409, NO_HISTORY, channels=without)
     text = request.headers.get("last-event-id") or last.get("position", "")
     sockets = request.headers.get("x-socket-id") or last.get("socket_id", "")
     positions = _positions(call.realtime, names, text)
+    for name in without:
+        del positions[name]
     reader = Reader(call.realtime, positions, frozenset(sockets.split(",")) - {""})
     wait = _seconds(last.get("wait", "0"))
-    accepted = request.headers.get("accept", "")
-    if JSON in accepted and SSE not in accepted:
-        waits = request.waits and request.method != "HEAD"
-        return _as_json(reader, request, wait if waits else 0.0)
+    if as_json:
+        waits = request.waits and request.method != "HEAD" and not without
+        return _as_json(reader, request, wait if waits else 0.0, without)
     if request.method == "HEAD":
         return HttpResponse(200, headers=event_stream.HEADERS, stream=(part for part in (b"",)))
     allowed = None if "ticket" in last else lambda: _may_still(call, names)
@@ -97,7 +106,8 @@ def ticket(call: Call) -> HttpResponse:
     """Answer a POST: a ticket for these channels."""
     names = list(dict.fromkeys(names_of(fields_of(call.request), "channels") or ()))
     _check(call, names)
-    _check_kept(call.realtime, names)
+    if without := _without(call.realtime, names):
+        raise Refusal(409, NO_HISTORY, channels=without)
     text = tickets.issue(_secrets(call.realtime), names, time.time())
     return HttpResponse.json({"ticket": text, "expires_in": tickets.LIFE})
 
@@ -156,16 +166,14 @@ def _is_guarded(name: str) -> bool:
         return False  # and no rule will grant it
 
 
-def _check_kept(realtime: Realtime, names: Iterable[str]) -> None:
-    """Raise `Refusal` for channels that have neither a log nor a source."""
+def _without(realtime: Realtime, names: Iterable[str]) -> list[str]:
+    """Those that have neither a log nor a source."""
     logged = [name for name in names if not realtime.sources.find(name)]
     try:
-        without = [name for name in logged if not realtime.recorder.history(name)]
+        return [name for name in logged if not realtime.recorder.history(name)]
     except ConfigurationError as error:  # each client asks again and again: one line is enough
         logger.error("GET /events is refused: %s", error)
         raise Refusal(503, "the event log is not set up") from None
-    if without:
-        raise Refusal(409, "this channel has no history", channels=without)
 
 
 # --- what is asked --------------------------------------------------------------------------
@@ -199,15 +207,17 @@ def _seconds(text: str) -> float:
 # --- as JSON --------------------------------------------------------------------------------
 
 
-def _as_json(reader: Reader, request: HttpRequest, wait: float) -> HttpResponse:
+def _as_json(
+    reader: Reader, request: HttpRequest, wait: float, without: Iterable[str]
+) -> HttpResponse:
     events = _collect(reader, wait)
     tag = f'"{reader.cursor}"'
     headers = {"Cache-Control": "private, no-cache", "ETag": tag, "Vary": "Accept"}
-    if not events and all(reader.recovered.values()):
+    if not events and not without and all(reader.recovered.values()):
         known = request.headers.get("if-none-match", "")
         if tag in (one.strip().removeprefix("W/") for one in known.split(", ")):
             return HttpResponse(304, headers=headers)
-    channels = {
+    channels: dict[str, dict[str, Any]] = {
         name: {
             "position": str(at),
             "recovered": reader.recovered[name],
@@ -215,6 +225,7 @@ def _as_json(reader: Reader, request: HttpRequest, wait: float) -> HttpResponse:
         }
         for name, at in reader.positions.items()
     }
+    channels |= {name: {"status": 409, "error": NO_HISTORY} for name in without}
     head = encode({"position": reader.cursor, "retry": POLL_MS, "channels": channels})
     body = f'{head[:-1]},"events":[{",".join(events)}]}}'
     return HttpResponse(200, body.encode(), {"Content-Type": JSON, **headers})

@@ -65,12 +65,16 @@ export class FakeLog {
     return { events, position, recovered: true, more: until < log.last };
   }
 
-  refusal(names) {
+  without(names) {
+    return names.filter((name) => !this.channels.has(name));
+  }
+
+  refusal(names, isTold) {
     const denied = names.filter((name) => this.denied.has(name));
     const entry = { status: 403, error: "denied" };
     if (denied.length) return json({ error: "denied", channels: Object.fromEntries(denied.map((name) => [name, entry])) }, 403);
-    const without = names.filter((name) => !this.channels.has(name));
-    return without.length ? json({ error: "no history", channels: without }, 409) : null;
+    const without = this.without(names);
+    return without.length && !isTold ? json({ error: "no history", channels: without }, 409) : null;
   }
 
   asked({ query, headers }) {
@@ -81,14 +85,19 @@ export class FakeLog {
 
   json(request) {
     const { names, places, sockets } = this.asked(request);
-    const refused = this.refusal(names);
+    const refused = this.refusal(names, request.query.get("unkept") === "tell");
     if (refused) return refused;
-    const pages = names.map((name, at) => [name, this.read(name, places[at], sockets)]);
+    const without = this.without(names);
+    const pages = names
+      .map((name, at) => [name, places[at]])
+      .filter(([name]) => !without.includes(name))
+      .map(([name, place]) => [name, this.read(name, place, sockets)]);
     const events = pages.flatMap(([, page]) => page.events);
     const tag = `"${pages.map(([, page]) => page.position)}"`;
-    const isIdle = !events.length && pages.every(([, page]) => page.recovered);
+    const isIdle = !events.length && !without.length && pages.every(([, page]) => page.recovered);
     if (isIdle && request.headers.get("If-None-Match") === tag) return new Response(null, { status: 304, headers: { ETag: tag } });
     const channels = Object.fromEntries(pages.map(([name, { events: _, ...page }]) => [name, page]));
+    for (const name of without) channels[name] = { status: 409, error: "no history" };
     return json({ position: tag.slice(1, -1), events, channels, retry: 3000 }, 200, { ETag: tag });
   }
 }

@@ -53,6 +53,24 @@ class TestAccess:
         assert answer.status == 409
         assert json.loads(answer.body)["channels"] == ["other"]
 
+    def test_a_channel_without_history_is_told_where_that_is_asked_for(self, realtime):
+        query = f"channel=other&channel=news&position=,{realtime.position('news')}&unkept=tell"
+        realtime.trigger("news", "joined", {"text": "hello"})
+        told = {"status": 409, "error": "this channel has no history"}
+        answer = poll(realtime, query)
+        assert answer["channels"]["other"] == told
+        assert answer["channels"]["news"]["position"] == answer["position"]
+        assert [event["channel"] for event in answer["events"]] == ["news"]
+        assert ask(realtime, query).status == 409  # an event stream has no place for it
+
+    def test_no_other_channel_no_wait_and_no_tag(self, realtime):
+        json_form = {"accept": "application/json", "waits": True}
+        query = "channel=other&unkept=tell&wait=25"
+        answer = ask(realtime, query, **json_form)
+        assert list(json.loads(answer.body)["channels"]) == ["other"]
+        tag = answer.headers["ETag"]
+        assert ask(realtime, query, if_none_match=tag, **json_form).status == 200
+
     @pytest.mark.parametrize("user", [None, {"sub": "8"}])
     def test_denied_as_a_subscription_is(self, realtime, user):
         answer = ask(realtime, "channel=news&channel=private-user-7", user)
