@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ def listen(
     """
     from realtime_kit.realtime import Realtime
 
+    # Also where a shell started this in the background, which makes Python ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     printer = _Printer(count, as_json)
     listener = _listener(Realtime(), channels, user_id=user, on_event=printer, notice=_notice)
     try:
