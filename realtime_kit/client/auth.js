@@ -70,7 +70,7 @@ export async function persist(task, { signal, report }) {
   }
 }
 
-/** Makes `ask(name)`: what is asked in one tick goes in one request. */
+/** Makes `ask(name)`: one request for a tick. */
 export function authorizer({ path, socketId, request, memory, answered, ...life }) {
   const next = [];
   const asked = new Set();

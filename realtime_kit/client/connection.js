@@ -10,11 +10,11 @@ const TRANSPORTS = {
 const TRIES_PER_TRANSPORT = 2; // failed attempts before the next has its turn
 const STABLE_MS = 5000; // after which the back-off starts anew
 const EAGER_MS = 1000; // between attempts that the page asks for
-const SOCKETS = 10; // ids of former connections that are told
+const SOCKETS = 10; // former ids that are told
 
 const isOffline = () => globalThis.navigator?.onLine === false;
 
-/** Keeps one connection. `session`: {signal, cfg, transport, isOpen, socketId} of the latest attempt. */
+/** Keeps one connection; `session` is of the latest attempt. */
 export function keepConnected(options, hooks) {
   const { base, request, transports, order, WebSocket = globalThis.WebSocket } = options;
   const sockets = [];
@@ -110,7 +110,7 @@ export function keepConnected(options, hooks) {
     turn = Math.floor(misses / TRIES_PER_TRANSPORT);
     if (!retry && (isOpen || isFresh)) return end("failed", { error });
     drop();
-    // Once per connection that held: no server can make it spin.
+    // Once per connection that held.
     const atOnce = wait === 0 && !attempts;
     const retryIn = atOnce ? 0 : backoff(attempts, { floor: wait || error.retryAfter || undefined });
     attempts += 1;

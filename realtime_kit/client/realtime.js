@@ -21,7 +21,7 @@ class RealtimeClient {
   #connection;
   #ask; // authorizes a channel
   #memory = {};
-  #order; // resume.js, for channels with history
+  #order; // resume.js
   #signer; // user.js
   #events = new Emitter();
   #failure;
