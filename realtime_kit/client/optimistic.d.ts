@@ -39,7 +39,10 @@ export interface Mutation<State, Args = any> {
   settle?(state: State, answer: any, args: Args): State;
 }
 
-/** What came first: the answer, or an event with the mutation's id. */
+/**
+ * What came first: the answer, or an event with the mutation's id. The answer to what another tab
+ * has sent is undefined if that tab could not tell.
+ */
 export type Settled<Answer = any> =
   | { mutation: string; by: "answer"; answer: Answer }
   | { mutation: string; by: "event"; event: string; data: any };
@@ -124,10 +127,10 @@ export interface OptimisticRules<State, Events extends EventMap = EventMap, Args
   retries?: number | undefined;
   /**
    * Keeps what is not sent yet over a reload of the page, for mutations with a name. `sessionStorage`
-   * is one for each tab; of tabs that share a storage, the one that writes last is kept.
+   * is one for each tab; what is in a `localStorage` is shown in all tabs, and sent by one of them.
    */
-  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | undefined;
-  /** Where in the storage. Name the user in it: what one left must not be sent by the next. */
+  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" | "length"> | undefined;
+  /** Where in the storage: each has a row, `KEY ID`. Name the user in it: what one left must not be sent by the next. */
   key?: string | undefined;
   /** Each failure. Without it: the promise of the mutation, and else the console. */
   onError?: ((error: OptimisticError) => void) | undefined;

@@ -1,10 +1,12 @@
 // Optimistic updates. What each public name means is told in optimistic.d.ts.
 import { backoff } from "./backoff.js";
-import { Emitter, sleep } from "./events.js";
+import { Emitter } from "./events.js";
 import { freeze } from "./optimistic/freeze.js";
-import { load, save } from "./optimistic/kept.js";
+import { Kept } from "./optimistic/kept.js";
+import { isOffline, pause } from "./optimistic/pause.js";
 import { Queue } from "./optimistic/queue.js";
 import { OptimisticError, within } from "./optimistic/sending.js";
+import { Tabs } from "./optimistic/tabs.js";
 
 export { OptimisticError };
 
@@ -30,6 +32,7 @@ export class Optimistic {
   #pending = [];
   #position; // where in the history the snapshot was that #server began with
   #folded = new Set(); // mutations that are in #server without their event
+  #happened = new Set(); // whose event has come
   #log; // events since the snapshot under way was asked for
   #reloading; // {abort}
   #source = {}; // {client, channel}
@@ -37,13 +40,22 @@ export class Optimistic {
   #events = new Emitter();
   #onError; // what takes the option's off again
   #isStarted = false;
+  #isStopped = false;
   #isClosed = false;
+  #tabs; // what is kept over a reload of the page
   #queue = new Queue((name) => this.#get(name), {
     fetch: (...request) => this.#fetch(...request),
     client: () => this.#source.client,
-    accepted: (entry, answer) => this.#accept(entry, answer),
-    refused: (entry, error) => this.#refuse(entry, error),
+    accepted: (entry, answer) => {
+      this.#tabs?.drop(entry, { answer });
+      this.#accept(entry, answer);
+    },
+    refused: (entry, error) => {
+      this.#tabs?.drop(entry, { error });
+      this.#refuse(entry, error);
+    },
     changed: () => this.#tell(),
+    exclusive: (entry, run) => (this.#tabs ? this.#tabs.exclusive(entry, run) : run(() => true)),
   });
 
   constructor(options) {
@@ -58,10 +70,10 @@ export class Optimistic {
     if (this.#isClosed) throw new OptimisticError("closed", "these optimistic updates are closed");
     const isNamed = typeof first === "string";
     const entry = isNamed ? this.#define(first, second) : { apply: first, send: second, settle };
-    entry.mutation = uuid();
+    Object.assign(entry, { mutation: uuid(), isOwn: true });
     this.#view = entry.apply(this.#view, entry.mutation); // what it throws is for the caller
     this.#queue.add(entry);
-    this.#save();
+    if (isNamed) this.#tabs?.put(entry);
     this.#tell();
     if (this.#isStarted) this.#queue.send();
     return entry.promise;
@@ -88,7 +100,8 @@ export class Optimistic {
     this.stop();
     this.#source = { client, channel };
     if (channel) this.#listen(channel);
-    if (!this.#isStarted) this.#restore();
+    this.#isStopped = false;
+    this.#restore();
     this.#queue.send();
   }
 
@@ -96,6 +109,7 @@ export class Optimistic {
     for (const off of this.#listening.splice(0)) off();
     this.#endReload();
     this.#source = { client: this.#source.client };
+    this.#isStopped = true;
     for (const entry of this.#queue.entries) if (entry.status === "accepted") this.#fold(entry);
     this.#show();
   }
@@ -104,6 +118,7 @@ export class Optimistic {
     this.stop();
     this.#isClosed = true;
     this.#queue.close();
+    this.#tabs?.close();
     this.#show();
   }
 
@@ -128,12 +143,15 @@ export class Optimistic {
   #receive(data, meta) {
     const { event, mutation } = meta;
     if (!Object.hasOwn(this.#get("reduce"), event)) return;
-    const entry = mutation && this.#queue.entries.find((other) => other.mutation === mutation);
+    const entry = mutation && this.#queue.find(mutation);
     // A whisper comes from another user: it settles nothing.
-    if (entry && !event.startsWith("client-")) {
-      this.#queue.remove(entry);
-      this.#save();
-      entry.resolve({ mutation, by: "event", event, data });
+    if (mutation && !event.startsWith("client-")) {
+      remember(this.#happened, mutation);
+      if (entry) {
+        this.#queue.remove(entry);
+        this.#tabs?.drop(entry);
+        entry.resolve({ mutation, by: "event", event, data });
+      }
     }
     if (!this.#folded.has(mutation) && !isWithin(meta, this.#position)) {
       this.#log?.push([data, meta]);
@@ -155,8 +173,12 @@ export class Optimistic {
     if (!reload || this.#isClosed) return;
     this.#endReload();
     const run = (this.#reloading = {});
-    for (let attempt = 0; this.#reloading === run; attempt += 1) {
+    for (let attempt = 0; this.#reloading === run; ) {
       const { signal } = (run.abort = new AbortController());
+      if (isOffline()) {
+        await this.#pause(Infinity, signal);
+        continue;
+      }
       const fetch = async (input, init) => ok(await this.#fetch(input, { signal, ...init }));
       this.#log = [];
       // What was accepted before it was asked for is in the snapshot.
@@ -167,11 +189,18 @@ export class Optimistic {
         return;
       } catch (cause) {
         if (this.#reloading !== run) return;
+        if (isOffline()) continue; // nothing is wrong
         this.#report(new OptimisticError("reload_failed", `reload: ${cause.message}`, { cause }));
         run.abort = new AbortController();
-        await sleep(backoff(attempt), run.abort.signal);
+        await this.#pause(backoff(attempt), run.abort.signal);
+        attempt += 1;
       }
     }
+  }
+
+  #pause(ms, signal) {
+    const ended = new Promise((resolve) => signal.addEventListener("abort", resolve));
+    return pause(ms, ended, { client: this.#source.client });
   }
 
   #loaded({ state, position }, included) {
@@ -203,11 +232,12 @@ export class Optimistic {
     };
   }
 
-  #accept(entry, answer) {
+  #accept(entry, answer, isKnown = true) {
     const { mutation, settle } = entry;
-    this.#save();
-    if (settle) entry.apply = (state) => settle(state, answer);
+    if (settle && isKnown) entry.apply = (state) => settle(state, answer);
+    entry.status = "accepted";
     entry.resolve({ mutation, by: "answer", answer });
+    clearTimeout(entry.timer);
     const wait = this.#source.channel ? this.#get("eventWithin") : 0;
     if (wait) entry.timer = setTimeout(() => this.#miss(entry), wait);
     else this.#fold(entry);
@@ -225,14 +255,12 @@ export class Optimistic {
   #fold(entry) {
     this.#server = this.#apply(this.#server, entry);
     this.#queue.remove(entry);
-    this.#folded.add(entry.mutation);
-    if (this.#folded.size > REMEMBERED) this.#folded.delete(this.#folded.values().next().value);
+    remember(this.#folded, entry.mutation);
   }
 
-  #refuse(entry, error) {
-    this.#save();
+  #refuse(entry, error, isForOthers = false) {
     this.#show();
-    if (this.#isHeard(error)) entry.promise.catch(() => {});
+    if (isForOthers || this.#isHeard(error)) entry.promise.catch(() => {});
     entry.reject(error);
   }
 
@@ -251,6 +279,7 @@ export class Optimistic {
   #show() {
     const { entries } = this.#queue;
     this.#view = entries.reduce((state, entry) => this.#apply(state, entry), this.#server);
+    if (this.#isStopped && !entries.length) this.#tabs?.listen(false);
     this.#tell();
   }
 
@@ -265,32 +294,33 @@ export class Optimistic {
 
   // --- over a reload of the page ---
 
-  #save() {
-    const { storage, key } = this.#options;
-    if (storage && this.#isStarted) this.#keeping(() => save(storage, key, this.#queue.entries));
-  }
-
   #restore() {
-    this.#isStarted = true;
     const { storage, key } = this.#options;
-    if (!storage) return;
-    const early = this.#queue.entries.splice(0);
-    for (const { mutation, name, args } of this.#keeping(() => load(storage, key)) ?? []) {
-      const entry = this.#keeping(() => this.#define(name, args));
-      if (entry) this.#queue.add({ ...entry, mutation });
+    const early = this.#isStarted ? [] : this.#queue.entries.splice(0);
+    this.#isStarted = true;
+    if (storage) {
+      this.#tabs ??= this.#keep({ storage, key });
+      this.#tabs.listen(true);
+      this.#tabs.look();
     }
-    this.#queue.entries.push(...early);
-    this.#save();
+    for (const entry of early) {
+      entry.at = undefined; // after what was kept
+      this.#queue.place(entry);
+      if (entry.action) this.#tabs?.put(entry);
+    }
     this.#show();
   }
 
-  // Storage may be full, forbidden, or hold what another version of the page has put there.
-  #keeping(act) {
-    try {
-      return act();
-    } catch (cause) {
+  #keep(where) {
+    const failed = (cause) => {
       this.#report(new OptimisticError("storage_failed", `storage: ${cause.message}`, { cause }));
-    }
+    };
+    return new Tabs(where, new Kept(where.storage, where.key, failed), this.#queue, {
+      define: (mutation, ...of) => !this.#happened.has(mutation) && this.#define(...of),
+      settled: (entry, done) => this.#accept(entry, done?.answer, Boolean(done)),
+      refused: (entry, error) => this.#refuse(entry, error, !entry.isOwn),
+      changed: () => this.#show(),
+    });
   }
 
   #report(error) {
@@ -311,6 +341,11 @@ export class Optimistic {
   #get(name) {
     return this.#options[name] ?? DEFAULTS[name];
   }
+}
+
+function remember(set, value) {
+  set.add(value);
+  if (set.size > REMEMBERED) set.delete(set.values().next().value);
 }
 
 /** Whether a snapshot at that position, `EPOCH:OFFSET`, has the event in it. */

@@ -244,6 +244,12 @@ test("the body of a response is the answer, and settle may use it until the even
   assert.equal(store.state, store.server);
 });
 
+test("settle is asked though there is nothing in the answer", async (t) => {
+  const { store } = counter(t);
+  await store.mutate((count) => count + 1, () => undefined, (count, answer) => (answer === undefined ? count + 2 : 0));
+  assert.equal(store.state, 2);
+});
+
 test("an event under way before the answer stays below what was answered", async (t) => {
   const { store, channel } = counter(t, { reduce: { put: (_, value) => value } });
   let mutation;
@@ -554,6 +560,43 @@ test("a reload that nobody answers is given up, and tried again", async (t) => {
   assert.deepEqual([store.state, asked.length], [2, 2]);
 });
 
+test("offline, a reload waits for the network, and nothing is wrong", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const net = online(t, true);
+  const answers = [];
+  const reload = () => new Promise((resolve, reject) => answers.push({ resolve, reject }));
+  const { store, errors } = counter(t, { reload });
+  const done = store.reload();
+  net.set(false);
+  answers[0].reject(new TypeError("fetch failed"));
+  await settle();
+  t.mock.timers.tick(60_000);
+  await settle();
+  assert.deepEqual([answers.length, errors], [1, []]);
+  net.set(true);
+  await until(() => answers.length === 2);
+  answers[1].resolve({ state: 7 });
+  await done;
+  net.set(false);
+  store.reload();
+  await settle();
+  assert.deepEqual([answers.length, store.state, errors, net.listeners()], [2, 7, [], 2]);
+  store.close();
+  await settle();
+  assert.equal(net.listeners(), 0);
+});
+
+test("a reload that has failed is tried again as soon as the network is back", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const net = online(t, true);
+  const answers = [() => { throw new Error("down"); }, async () => ({ state: 7 })];
+  const { store, errors } = counter(t, { reload: () => answers.shift()() });
+  store.reload();
+  await until(() => errors.length === 1);
+  net.set(true);
+  await until(() => store.state === 7);
+});
+
 test("an answer outside 2xx is no state", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const answers = [json({ error: "later" }, 503), json(7)];
@@ -617,6 +660,8 @@ test("without onError the promise tells, and the console what has no promise", a
 // --- kept over a reload of the page ---
 
 class FakeStorage extends Map {
+  get length() { return this.size; }
+  key = (at) => [...this.keys()][at] ?? null;
   getItem = (key) => this.get(key) ?? null;
   setItem = (key, value) => this.set(key, value);
   removeItem = (key) => this.delete(key);
@@ -664,10 +709,15 @@ test("a refused one is not kept", async (t) => {
 });
 
 test("a storage that is full or holds nonsense is told, and goes no further", async (t) => {
-  for (const kept of ["{", '{"a":1}', '[{"mutation":1}]', '[{"mutation":"1","name":"gone","args":1}]']) {
-    const { store, errors } = page(t, new FakeStorage([["todos of 7", kept]]));
+  const row = "todos of 7 1-2";
+  for (const kept of ["{", "7", '{"name":"add"}', '{"at":1,"name":"gone"}']) {
+    const storage = new FakeStorage([[row, kept]]);
+    const { store, errors } = page(t, storage);
     assert.deepEqual([errors.map(({ code }) => code), store.pending], [["storage_failed"], []], kept);
+    assert.equal(storage.get(row), kept, "another version of the page may know it");
   }
+  const others = new FakeStorage([["todos of 7", "{"], ["todos of 77 1-2", "{"], ["todos of 7 and 8 1-2", "{"]]);
+  assert.deepEqual(page(t, others).errors, []);
   const full = new FakeStorage();
   full.setItem = () => { throw new Error("quota"); };
   const { store, errors } = page(t, full);
@@ -700,7 +750,7 @@ test("close ends requests, timers and handlers, and refuses what comes later", a
   await until(() => asked.length === 2);
   asked[1].fail(network());
   await until(() => store.pending[1].status === "waiting");
-  assert.ok(timers.size >= 2 && net.listeners() === 1);
+  assert.ok(timers.size >= 2 && net.listeners() === 2);
   store.close();
   await assert.rejects(waiting, { code: "closed" });
   await settle();

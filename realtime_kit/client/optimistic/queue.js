@@ -1,19 +1,22 @@
 import { backoff } from "../backoff.js";
+import { isOffline, pause } from "./pause.js";
 import { attempt, OptimisticError } from "./sending.js";
 
-const isOffline = () => globalThis.navigator?.onLine === false;
+const AWAY_MS = 1000; // of the page's own time: it stands still while the page is away
 
 /**
  * Mutations in order, sent one after the other: two requests at once could reach the server in the
- * other order. `hooks`: fetch, client(), accepted(entry, answer), refused(entry, error),
- * changed().
+ * other order. `hooks`: fetch, client(), accepted(entry, answer), refused(entry, error), changed(),
+ * exclusive(entry, run): kept.js.
  */
 export class Queue {
   entries = [];
   #get; // an option
   #hooks;
-  #requests = new Set();
+  #requests = new Map(); // what aborts it → entry
   #isSending = false;
+  #isAway = false;
+  #clock = 0; // later than all that was seen, whatever the time is
 
   constructor(get, hooks) {
     this.#get = get;
@@ -21,10 +24,23 @@ export class Queue {
   }
 
   add(entry) {
-    Object.assign(entry, { status: "queued", attempts: 0 });
+    const isFresh = entry.isOwn && !this.#isSending;
+    Object.assign(entry, { status: "queued", attempts: 0, isFresh });
     entry.promise = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
     entry.gone = new Promise((resolve) => (entry.leave = resolve));
-    this.entries.push(entry);
+    this.place(entry);
+  }
+
+  place(entry) {
+    entry.at ??= Math.max(Date.now(), this.#clock + 1);
+    this.#clock = Math.max(this.#clock, entry.at);
+    let place = this.entries.length;
+    while (place && isBefore(entry, this.entries[place - 1])) place -= 1;
+    this.entries.splice(place, 0, entry);
+  }
+
+  find(mutation) {
+    return this.entries.find((entry) => entry.mutation === mutation);
   }
 
   has(entry) {
@@ -44,40 +60,58 @@ export class Queue {
       entry.reject(this.#about(entry, new OptimisticError("closed", "closed before it was settled")));
       entry.promise.catch(() => {}); // whoever closes knows
     }
-    for (const request of this.#requests) request.abort();
+    for (const request of this.#requests.keys()) request.abort();
+  }
+
+  /** The page goes away. What is kept is to be sent by another, or by this one when it is back. */
+  leave() {
+    this.#isAway = this.#isSending;
+    const left = new OptimisticError("network", "the page was left");
+    for (const [request, { isKept }] of this.#requests) if (isKept) request.abort(left);
   }
 
   async send() {
     if (this.#isSending) return;
     this.#isSending = true;
-    for (let entry; (entry = this.entries.find(({ status }) => status !== "accepted")); ) {
-      await this.#deliver(entry);
+    for (let entry; (entry = this.#next()); ) {
+      let wait = { entry, ms: this.#isAway ? AWAY_MS : Infinity };
+      if (!this.#isHeldUp()) wait = await this.#hooks.exclusive(entry, (may) => this.#run(may));
+      if (wait) await this.#pause(wait);
     }
     this.#isSending = false;
   }
 
+  #next() {
+    return this.entries.find(({ status }) => status !== "accepted");
+  }
+
+  #isHeldUp() {
+    return this.#isAway || isOffline();
+  }
+
+  /** Sends one after the other; resolves to what is to be waited for. */
+  async #run(may) {
+    for (let entry; (entry = this.#next()) && may(entry) && !this.#isHeldUp(); ) {
+      const wait = await this.#deliver(entry);
+      if (wait) return wait;
+    }
+  }
+
   async #deliver(entry) {
-    while (this.has(entry) && entry.status !== "accepted") {
-      if (isOffline()) {
-        await this.#pause(entry, Infinity);
-        continue;
-      }
-      this.#become(entry, "sending");
-      try {
-        // It may be settled by its event while the answer is still to come.
-        const answer = await Promise.race([this.#attempt(entry), entry.gone]);
-        if (!this.has(entry)) return;
-        entry.status = "accepted";
-        this.#hooks.accepted(entry, answer);
-      } catch (error) {
-        if (this.has(entry)) await this.#failed(entry, this.#about(entry, error));
-      }
+    this.#become(entry, "sending");
+    const isOurs = () => this.has(entry) && entry.status === "sending";
+    try {
+      // It may be settled by its event while the answer is still to come.
+      const answer = await Promise.race([this.#attempt(entry), entry.gone]);
+      if (isOurs()) this.#hooks.accepted(entry, answer);
+    } catch (error) {
+      if (isOurs()) return this.#failed(entry, this.#about(entry, error));
     }
   }
 
   async #attempt(entry) {
     const abort = new AbortController();
-    this.#requests.add(abort);
+    this.#requests.set(abort, entry);
     try {
       const { fetch } = this.#hooks;
       return await attempt(entry, { fetch, timeout: this.#get("timeout"), abort });
@@ -86,9 +120,9 @@ export class Queue {
     }
   }
 
-  async #failed(entry, error) {
+  #failed(entry, error) {
     const { code, retryAfter } = error;
-    const isCounted = code !== "network" || !isOffline();
+    const isCounted = code !== "network" || !this.#isHeldUp();
     const isPassing = code === "network" || retryAfter !== undefined;
     if (!isPassing || (isCounted && entry.attempts >= this.#get("retries"))) {
       this.remove(entry);
@@ -96,26 +130,16 @@ export class Queue {
       return;
     }
     entry.error = error;
-    const wait = Math.max(retryAfter ?? 0, backoff(entry.attempts));
+    const ms = Math.max(retryAfter ?? 0, backoff(entry.attempts));
     if (isCounted) entry.attempts += 1;
-    await this.#pause(entry, wait, retryAfter === undefined);
+    return { entry, ms, isWakeable: retryAfter === undefined };
   }
 
-  /** Until the time is over; at once when the network is back, or the entry is gone. */
-  async #pause(entry, ms, isWakeable = true) {
-    const ends = [];
-    const over = new Promise((resolve) => {
-      const timer = ms < Infinity && setTimeout(resolve, ms);
-      ends.push(() => clearTimeout(timer));
-      if (!isWakeable) return;
-      globalThis.addEventListener?.("online", resolve);
-      ends.push(() => globalThis.removeEventListener?.("online", resolve));
-      const connected = (state) => state === "connected" && resolve();
-      ends.push(this.#hooks.client()?.on("state", connected));
-    });
+  async #pause({ entry, ms, isWakeable }) {
+    entry.isFresh = false;
     this.#become(entry, "waiting");
-    await Promise.race([over, entry.gone]);
-    for (const end of ends) end?.();
+    await pause(ms, entry.gone, { client: this.#hooks.client(), isWakeable });
+    this.#isAway = false;
   }
 
   #become(entry, status) {
@@ -128,3 +152,6 @@ export class Queue {
     return Object.assign(error, { mutation, action });
   }
 }
+
+/** In one order in all tabs. */
+const isBefore = (one, other) => one.at < other.at || (one.at === other.at && one.mutation < other.mutation);
