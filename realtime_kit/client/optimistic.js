@@ -2,7 +2,7 @@
 import { backoff } from "./backoff.js";
 import { Emitter } from "./events.js";
 import { freeze } from "./optimistic/freeze.js";
-import { Kept } from "./optimistic/kept.js";
+import { Kept, uuid } from "./optimistic/kept.js";
 import { isOffline, pause } from "./optimistic/pause.js";
 import { Queue } from "./optimistic/queue.js";
 import { OptimisticError, within } from "./optimistic/sending.js";
@@ -360,6 +360,3 @@ function ok(response) {
   const { status } = response;
   throw Object.assign(new Error(`answered ${status}`), { status });
 }
-
-// randomUUID is for secure contexts alone; a phone on the laptop's network has none.
-const uuid = () => crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].join("-");

@@ -3,6 +3,10 @@
 // another has kept.
 const ID = /^[\da-f]+(-[\da-f]+)+$/;
 
+// randomUUID is for secure contexts alone; a phone on the laptop's network has none.
+export const uuid = () =>
+  crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].join("-");
+
 /** `failed(cause)`: storage may be full, forbidden, or hold what another version of the page wrote. */
 export class Kept {
   #storage;
