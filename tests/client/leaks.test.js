@@ -88,7 +88,7 @@ test("a thousand clients, each closed at another point", async (t) => {
     client.close();
   }
   for (let number = 0; number < 1000; number += 1) await one(number);
-  await until(() => measure().timers === before.timers, () => JSON.stringify(measure()));
+  await until(() => measure().timers <= before.timers, () => JSON.stringify(measure()));
   assert.deepEqual(measure(), before);
   servers.length = 0;
   await assertGone(refs);
@@ -115,7 +115,7 @@ test("closed by whoever is told: nothing begins afterwards", async (t) => {
   refused.on("error", () => refused.close());
   refused.subscribe("private-a");
   await until(() => refused.state === "closed");
-  await until(() => measure().timers === before.timers, () => JSON.stringify(measure()));
+  await until(() => measure().timers <= before.timers, () => JSON.stringify(measure()));
   assert.deepEqual(measure(), before);
 });
 
