@@ -40,9 +40,9 @@ class HttpClient:
 
     `timeout` is seconds for a whole request: connecting, TLS, writing, and the whole answer (the
     system's resolver alone keeps its own time). System CAs. No redirects: a signature is made for
-    one path. A request is repeated only if its last byte was not written, on a kept connection
-    that turned out to be dead. `provider` names the errors; `refused` is what to do if nobody
-    listens.
+    one path. A request is repeated only after a kept connection that turned out to be dead: if its
+    last byte was not written, or if it is `repeatable`. `provider` names the errors; `refused` is
+    what to do if nobody listens.
     """
 
     def __init__(
@@ -69,19 +69,37 @@ class HttpClient:
         self._process = os.getpid()
 
     def request(
-        self, method: str, target: str, *, headers: Mapping[str, str], body: bytes = b""
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        repeatable: bool = False,
     ) -> Answer:
-        """Send one request and read its answer. Raises `ProviderUnavailable` if there is none."""
+        """Send one request and read its answer. Raises `ProviderUnavailable` if there is none.
+
+        `repeatable`: who gets it bears it twice, so that it is sent again, once, if a kept
+        connection ends before the answer: the server was closing it when the request came.
+        """
         message = self._message(method, target, headers, body)
         deadline = monotonic() + self.timeout
-        connection = self._reuse()
-        if connection is None or not self._written(connection, message, deadline):
-            connection = self._connect(deadline)
+        kept = self._reuse()
+        if kept is not None and self._written(kept, message, deadline):
             try:
-                connection.write(message, deadline)
-            except OSError as error:
-                connection.close()
-                raise self._unavailable(error, "while the request was written") from error
+                return self._answer(kept, method, deadline)
+            except ProviderUnavailable as error:
+                if not repeatable or isinstance(error.__cause__, TimeoutError):
+                    raise
+        connection = self._connect(deadline)
+        try:
+            connection.write(message, deadline)
+        except OSError as error:
+            connection.close()
+            raise self._unavailable(error, "while the request was written") from error
+        return self._answer(connection, method, deadline)
+
+    def _answer(self, connection: _Connection, method: str, deadline: float) -> Answer:
         try:
             answer, reusable = connection.read(method, deadline)
         except (OSError, HTTPException) as error:

@@ -242,7 +242,8 @@ def _post(client: HttpClient, url: Any, app: App, event: Mapping[str, Any], time
     made = max(time_ms, int((time.time() - WEBHOOK_AGE) * 1000))
     headers, body = notices.signed(app, event, made)
     target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
-    answer = client.request("POST", target, headers=headers, body=body)
+    # Vendors repeat webhooks, and so do we: from the queue, but that takes minutes.
+    answer = client.request("POST", target, headers=headers, body=body, repeatable=True)
     if not 200 <= answer.status < 300:
         raise ProviderUnavailable(
             f"the webhook was answered {answer.status}",

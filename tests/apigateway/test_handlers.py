@@ -13,7 +13,7 @@ from realtime_kit.hosting.apigateway.sigv4 import Credentials
 from realtime_kit.providers.aws import AwsProvider
 from realtime_kit.realtime import Realtime
 from realtime_kit.settings import RealtimeSettings
-from realtime_kit.testing.faults import FaultServer
+from realtime_kit.testing.faults import Answer, FaultServer, Reset
 from realtime_kit.web.aws_websocket import (
     api_request,
     dialled,
@@ -145,6 +145,21 @@ def test_a_webhook_that_is_posted_again_is_taken_however_late():
     receiver = AwsProvider.from_settings(RealtimeSettings(environ=ENVIRON))
     (heard,) = receiver.parse_webhook(received.headers, received.body)
     assert (heard.kind, heard.user_id) == ("member_added", "7")
+
+
+def test_a_webhook_does_not_wait_for_a_connection_that_was_being_closed():
+    """Receivers close what is idle, and the queue brings a failed one back after minutes."""
+    with FaultServer() as application:
+        environ = {**ENVIRON, "REALTIME_AWS__WEBHOOK": f"http://127.0.0.1:{application.port}/hook"}
+        handler = fanout_handler(Realtime(settings=RealtimeSettings(environ=environ)))
+        application.script(Answer(), Reset())
+        for user_id in "78":
+            event = {"name": "member_added", "channel": "presence-a", "user_id": user_id}
+            message = {"app": "1", "do": "webhook", "event": event, "time_ms": 1_700_000_000_000}
+            records = [{"messageId": "1", "body": json.dumps(message)}]
+            assert handler({"Records": records}) == {"batchItemFailures": []}
+        first, second, again = (received.body for received in application.received)
+    assert second == again != first
 
 
 def test_another_event_or_provider_is_a_mistake_of_the_deployment(realtime):

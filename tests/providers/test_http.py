@@ -17,7 +17,16 @@ from realtime_kit.errors import ProviderUnavailable
 from realtime_kit.providers import _http
 from realtime_kit.providers._http import HttpClient
 from realtime_kit.testing.certificate import self_signed
-from realtime_kit.testing.faults import Answer, Drip, FaultServer, Hang, Raw, unused_port
+from realtime_kit.testing.faults import (
+    Answer,
+    Drip,
+    Fault,
+    FaultServer,
+    Hang,
+    Raw,
+    Reset,
+    unused_port,
+)
 
 
 @pytest.fixture
@@ -251,6 +260,42 @@ def test_a_kept_connection_that_dies_while_it_is_written(
     client._idle[0].write = _broken  # type: ignore[method-assign]
     assert client.request("POST", "/again", headers={}, body=b"x").status == 200
     assert [received.target for received in server.received] == ["/", "/again"]
+
+
+@pytest.mark.parametrize("end", [Reset(), Raw(), Raw(b"HTTP/1.")])
+def test_a_kept_connection_that_ends_before_the_answer(
+    server: FaultServer, client: HttpClient, end: Fault
+) -> None:
+    """Whether the server has the request nobody knows: sent again only to who bears it twice."""
+    for repeatable, targets in ((True, ["/", "/x", "/x"]), (False, ["/", "/x"])):
+        before = len(server.received)
+        server.script(Answer(), end)
+        _get(client)
+        if repeatable:
+            assert client.request("GET", "/x", headers={}, repeatable=True).status == 200
+        else:
+            with pytest.raises(ProviderUnavailable) as caught:
+                client.request("GET", "/x", headers={})
+            assert caught.value.maybe_sent
+        assert [received.target for received in server.received[before:]] == targets
+
+
+def test_what_is_repeatable_is_sent_twice_at_most(server: FaultServer, client: HttpClient) -> None:
+    server.script(Answer(), Reset(), Reset(), Answer())
+    _get(client)
+    with pytest.raises(ProviderUnavailable):
+        client.request("GET", "/x", headers={}, repeatable=True)
+    assert len(server.received) == 3
+
+
+def test_no_answer_in_time_is_waited_for_once(server: FaultServer) -> None:
+    client = HttpClient("test", server.host, server.port, tls=False, timeout=0.3)
+    server.script(Answer(), Hang())
+    _get(client)
+    with pytest.raises(ProviderUnavailable, match=r"no answer within 0\.3 s"):
+        client.request("GET", "/x", headers={}, repeatable=True)
+    assert len(server.received) == 2
+    client.close()
 
 
 def _broken(message: bytes, deadline: float) -> None:
