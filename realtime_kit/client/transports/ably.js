@@ -51,15 +51,9 @@ export function open(cfg, hooks) {
   // The application may have gone to another provider meanwhile.
   async function retry(error) {
     const { provider } = await cfg.request(cfg.base, { signal }).catch(() => cfg);
+    if (signal.aborted) return;
     if (provider === cfg.provider) realtime.connect();
-    else if (!signal.aborted) hooks.state("lost", { error, isStale: true });
-  }
-
-  // The application may have gone to another provider meanwhile.
-  async function retry(error) {
-    const { provider } = await cfg.request(cfg.base, { signal }).catch(() => cfg);
-    if (provider === cfg.provider) realtime.connect();
-    else if (!signal.aborted) hooks.state("lost", { error, isStale: true });
+    else hooks.state("lost", { error, isStale: true });
   }
 
   async function start() {
