@@ -9,21 +9,24 @@ kit's own tests.
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from threading import Lock
 from typing import Any
 
 from realtime_kit.hosting.apigateway.dynamodb import DynamoDBError, read_answer
+from realtime_kit.testing.dynamodb_expressions import (
+    Item,
+    check_placeholders,
+    condition,
+    edits,
+    key_range,
+    refuse_if,
+)
+
+__all__ = ["Item", "MemoryDynamoDB", "MotoDynamoDB"]
 
 PAGE = 1024 * 1024
-
-Item = dict[str, Any]
-_Values = Mapping[str, Any]
-_Condition = Callable[[Item, _Values], bool]
-_Edit = Callable[[Item, _Values], None]
 
 
 class _Partition:
@@ -60,7 +63,7 @@ class MemoryDynamoDB:
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         with self._lock:
-            _check_placeholders(request)
+            check_placeholders(request)
             return _OPERATIONS[operation](self, request)
 
     def _create(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,15 +108,15 @@ class MemoryDynamoDB:
         responses: dict[str, list[Item]] = {}
         for table, asked in request["RequestItems"].items():
             keys = [_key(key) for key in asked["Keys"]]
-            _refuse_if(len(keys) > 100, "Too many items requested for the BatchGetItem call")
-            _refuse_if(len(set(keys)) < len(keys), "Provided list of item keys contains duplicates")
+            refuse_if(len(keys) > 100, "Too many items requested for the BatchGetItem call")
+            refuse_if(len(set(keys)) < len(keys), "Provided list of item keys contains duplicates")
             found = (self._find(table, key) for key in asked["Keys"])
             responses[table] = [dict(item) for item in found if item is not None]
         return {"Responses": responses, "UnprocessedKeys": {}}
 
     def _query(self, request: Mapping[str, Any]) -> dict[str, Any]:
         values = request["ExpressionAttributeValues"]
-        pk, start, stop = _range(request["KeyConditionExpression"], values)
+        pk, start, stop = key_range(request["KeyConditionExpression"], values)
         partition = self._tables.get(request["TableName"], {}).get(pk)
         order = partition.order if partition is not None else []
         first = bisect_left(order, start)
@@ -141,9 +144,9 @@ class MemoryDynamoDB:
 
     def _transact(self, request: Mapping[str, Any]) -> dict[str, Any]:
         changes = [next(iter(change.items())) for change in request["TransactItems"]]
-        _refuse_if(len(changes) > 100, "Member must have length less than or equal to 100")
+        refuse_if(len(changes) > 100, "Member must have length less than or equal to 100")
         keys = [_key(change.get("Key") or change["Item"]) for _, change in changes]
-        _refuse_if(
+        refuse_if(
             len(set(keys)) < len(keys),
             "Transaction request cannot include multiple operations on one item",
         )
@@ -165,9 +168,9 @@ class MemoryDynamoDB:
 
     def _batch_write(self, request: Mapping[str, Any]) -> dict[str, Any]:
         for table, asked in request["RequestItems"].items():
-            _refuse_if(len(asked) > 25, "Too many items requested for the BatchWriteItem call")
+            refuse_if(len(asked) > 25, "Too many items requested for the BatchWriteItem call")
             keys = [_key(entry["DeleteRequest"]["Key"]) for entry in asked]
-            _refuse_if(len(set(keys)) < len(keys), "Provided list of item keys contains duplicates")
+            refuse_if(len(set(keys)) < len(keys), "Provided list of item keys contains duplicates")
             for entry in asked:
                 self._delete(table, entry["DeleteRequest"]["Key"])
         return {"UnprocessedItems": {}}
@@ -190,9 +193,9 @@ class MemoryDynamoDB:
     def _check(self, request: Mapping[str, Any]) -> Item | None:
         """The item as it is, if the condition holds."""
         item = self._find(request["TableName"], request.get("Key") or request["Item"])
-        condition = request.get("ConditionExpression")
+        expression = request.get("ConditionExpression")
         given = request.get("ExpressionAttributeValues", {})
-        if condition and not _condition(condition)(item or {}, given):
+        if expression and not condition(expression)(item or {}, given):
             answer: dict[str, Any] = {"message": "The conditional request failed"}
             wanted = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
             if item is not None and wanted:
@@ -209,7 +212,7 @@ class MemoryDynamoDB:
         elif action == "Update":
             item = dict(self._find(table, request["Key"]) or request["Key"])
             given = request.get("ExpressionAttributeValues", {})
-            for edit in _update(request["UpdateExpression"]):
+            for edit in edits(request["UpdateExpression"]):
                 edit(item, given)
             self.load(table, item)
 
@@ -241,11 +244,6 @@ def _page(items: list[Item], **more: Any) -> dict[str, Any]:
     return {"Items": items, "Count": len(items), "ScannedCount": len(items), **more}
 
 
-def _refuse_if(wrong: bool, message: str) -> None:
-    if wrong:
-        raise DynamoDBError(400, "ValidationException", {"message": message})
-
-
 class MotoDynamoDB:
     """moto's DynamoDB in this process, without a port. Thread-safe: one request at a time.
 
@@ -275,151 +273,3 @@ class MotoDynamoDB:
         with self._lock:
             status, _, body = self._dispatch(self._normalize(prepared), url, headers)
         return read_answer(status, body.encode() if isinstance(body, str) else body)
-
-
-def _check_placeholders(request: Mapping[str, Any]) -> None:
-    """What is given is used, and what is used is given."""
-    changes = [next(iter(each.values())) for each in request.get("TransactItems", ())]
-    for part in [request, *changes]:
-        text = " ".join(part.get(name, "") for name in _EXPRESSIONS)
-        given = set(part.get("ExpressionAttributeValues", ()))
-        used = set(re.findall(r":\w+", text))
-        _refuse_if(
-            given != used, f"ExpressionAttributeValues unused or undefined: {sorted(given ^ used)}"
-        )
-
-
-_EXPRESSIONS = ("ConditionExpression", "UpdateExpression", "KeyConditionExpression")
-
-
-# --- expressions ----------------------------------------------------------------------------
-
-_TOKEN = re.compile(r"\s*(:?\w+|<=|>=|[=<>(),+])")
-
-
-def _tokens(expression: str) -> list[str]:
-    found = _TOKEN.findall(expression)
-    _refuse_if(
-        "".join(found) != "".join(expression.split()), f"not understood here: {expression!r}"
-    )
-    return [*found, ""]
-
-
-def _range(expression: str, values: _Values) -> tuple[str, str, str | None]:
-    """The partition, and the first and last sort key, that a key condition asks for."""
-    text = {name: typed["S"] for name, typed in values.items()}
-    match expression.replace("(", " ( ").replace(")", " ) ").replace(",", " ").split():
-        case ["pk", "=", pk]:
-            return text[pk], "", None
-        case ["pk", "=", pk, "AND", "begins_with", "(", "sk", begins, ")"]:
-            return text[pk], text[begins], text[begins] + "\U0010ffff"
-        case ["pk", "=", pk, "AND", "sk", ">=", start]:
-            return text[pk], text[start], None
-        case ["pk", "=", pk, "AND", "sk", "BETWEEN", start, "AND", stop]:
-            return text[pk], text[start], text[stop]
-    raise DynamoDBError(400, "ValidationException", {"message": f"not understood: {expression!r}"})
-
-
-@lru_cache
-def _condition(expression: str) -> _Condition:
-    tokens = _tokens(expression)
-    condition = _or(tokens)
-    _refuse_if(tokens != [""], f"not understood here: {expression!r}")
-    return condition
-
-
-def _or(tokens: list[str]) -> _Condition:
-    parts = [_and(tokens)]
-    while tokens[0] == "OR":
-        del tokens[0]
-        parts.append(_and(tokens))
-    return lambda item, given: any(part(item, given) for part in parts)
-
-
-def _and(tokens: list[str]) -> _Condition:
-    parts = [_atom(tokens)]
-    while tokens[0] == "AND":
-        del tokens[0]
-        parts.append(_atom(tokens))
-    return lambda item, given: all(part(item, given) for part in parts)
-
-
-def _atom(tokens: list[str]) -> _Condition:
-    if tokens[0] == "(":
-        del tokens[0]
-        inner = _or(tokens)
-        _refuse_if(tokens.pop(0) != ")", "a bracket is missing")
-        return inner
-    if tokens[0] in ("attribute_exists", "attribute_not_exists"):
-        function, _, name, _ = (tokens.pop(0) for _ in range(4))
-        there = function == "attribute_exists"
-        return lambda item, given: (name in item) is there
-    name, operator, placeholder = (tokens.pop(0) for _ in range(3))
-    compare = _COMPARE[operator]
-
-    def holds(item: Item, given: _Values) -> bool:
-        kind, value = next(iter(given[placeholder].items()))
-        if kind not in item.get(name, {}):
-            return False
-        there = item[name][kind]
-        return compare(int(there), int(value)) if kind == "N" else compare(there, value)
-
-    return holds
-
-
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "=": lambda one, other: one == other,
-    "<": lambda one, other: one < other,
-    "<=": lambda one, other: one <= other,
-    ">": lambda one, other: one > other,
-    ">=": lambda one, other: one >= other,
-}
-
-
-@lru_cache
-def _update(expression: str) -> tuple[_Edit, ...]:
-    tokens = _tokens(expression)
-    edits: list[_Edit] = []
-    clause = ""
-    while tokens[0]:
-        if tokens[0] in ("SET", "ADD", "REMOVE"):
-            clause = tokens.pop(0)
-        elif tokens[0] == ",":
-            del tokens[0]
-        edits.append(_CLAUSES[clause](tokens))
-    return tuple(edits)
-
-
-def _set(tokens: list[str]) -> _Edit:
-    name, _ = tokens.pop(0), tokens.pop(0)
-    if tokens[0] == "if_not_exists":
-        _, _, other, _, value, _ = (tokens.pop(0) for _ in range(6))
-        return lambda item, given: item.update({name: item.get(other, given[value])})
-    value = tokens.pop(0)
-    if tokens[0] != "+":
-        return lambda item, given: item.update({name: given[value]})
-    _, step = tokens.pop(0), tokens.pop(0)
-
-    def raise_(item: Item, given: _Values) -> None:
-        _refuse_if(value not in item, "an attribute of the update does not exist in the item")
-        item[name] = {"N": str(int(item[value]["N"]) + int(given[step]["N"]))}
-
-    return raise_
-
-
-def _add(tokens: list[str]) -> _Edit:
-    name, step = tokens.pop(0), tokens.pop(0)
-
-    def add(item: Item, given: _Values) -> None:
-        before = int(item[name]["N"]) if name in item else 0
-        item[name] = {"N": str(before + int(given[step]["N"]))}
-
-    return add
-
-
-def _remove(tokens: list[str]) -> _Edit:
-    name = tokens.pop(0)
-    return lambda item, given: item.pop(name, None) and None
-
-
-_CLAUSES: dict[str, Callable[[list[str]], _Edit]] = {"SET": _set, "ADD": _add, "REMOVE": _remove}
