@@ -21,7 +21,7 @@ import pytest
 # So that a failed assertion here says as much as one in a test file.
 pytest.register_assert_rewrite(
     *(f"{__name__}.{module}" for module in ("ably_access", "access", "asking", "failing")),
-    *(f"{__name__}.{module}" for module in ("publishing", "silent", "suite")),
+    *(f"{__name__}.{module}" for module in ("http_adapter", "publishing", "silent", "suite")),
 )
 
 from realtime_kit.testing.conformance.access import (  # noqa: E402
