@@ -173,51 +173,17 @@ else:
             return Annotated[Any, PlainValidator(partial(_section, kind))]
 
 
-class LocalSettings(Section):
-    """The embedded server: where the provider finds it, and the app that it serves.
+class ChannelsSettings(Section):
+    """An app of a server of Pusher's protocol.
 
     `host`, `port` and `tls` are for the application; `public_*` for browsers, where they differ.
     `encryption_master_key` is 32 bytes in base64. `timeout` is seconds.
     """
 
-    name = "local"
     needed = ("app_id", "keys")
-
-    app_id: str = DEVELOPMENT_APP_ID
-    keys: Keys = (SigningKey(DEVELOPMENT_KEY, SecretStr(DEVELOPMENT_SECRET)),)
-    host: str = "127.0.0.1"
-    port: int = Field(default=6001, ge=0, le=65_535)
-    tls: bool = False
-    public_host: str | None = None
-    public_port: Port | None = None
-    public_tls: bool | None = None
-    encryption_master_key: MasterKey | None = None
-    timeout: Seconds = 3.0
-
-    @property
-    def hosts(self) -> tuple[str | None, ...]:
-        """Where it is reached, as far as that is set."""
-        return (self.host, self.public_host)
-
-
-class PusherSettings(Section):
-    """Pusher Channels, or another server of its protocol at `host`.
-
-    Without `host` the cluster's own is meant. `public_*` is for browsers, where it differs.
-    `encryption_master_key` is 32 bytes in base64. `timeout` is seconds.
-    """
-
-    name = "pusher"
-    needed = ("app_id", "keys")
-    vendor_names: ClassVar[Mapping[str, str]] = {
-        "app_id": "PUSHER_APP_ID (or PUSHER_URL)",
-        "keys": "PUSHER_KEY and PUSHER_SECRET (or PUSHER_URL)",
-        "cluster": "PUSHER_CLUSTER",
-    }
 
     app_id: str = ""
     keys: Keys = ()
-    cluster: str | None = None
     host: str | None = None
     port: Port | None = None
     tls: bool = True
@@ -231,6 +197,34 @@ class PusherSettings(Section):
     def hosts(self) -> tuple[str | None, ...]:
         """Where it is reached, as far as that is set."""
         return (self.host, self.public_host)
+
+
+class LocalSettings(ChannelsSettings):
+    """The embedded server: where the provider finds it, and the app that it serves."""
+
+    name = "local"
+
+    app_id: str = DEVELOPMENT_APP_ID
+    keys: Keys = (SigningKey(DEVELOPMENT_KEY, SecretStr(DEVELOPMENT_SECRET)),)
+    host: str = "127.0.0.1"
+    port: int = Field(default=6001, ge=0, le=65_535)
+    tls: bool = False
+
+
+class PusherSettings(ChannelsSettings):
+    """Pusher Channels, or another server of its protocol at `host`.
+
+    Without `host` the `cluster`'s own is meant.
+    """
+
+    name = "pusher"
+    vendor_names: ClassVar[Mapping[str, str]] = {
+        "app_id": "PUSHER_APP_ID (or PUSHER_URL)",
+        "keys": "PUSHER_KEY and PUSHER_SECRET (or PUSHER_URL)",
+        "cluster": "PUSHER_CLUSTER",
+    }
+
+    cluster: str | None = None
 
     def require(self, *settings: str) -> Self:
         super().require(*settings)

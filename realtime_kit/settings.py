@@ -34,6 +34,7 @@ from realtime_kit.sections import (
     DEVELOPMENT_SECRET,
     AblySettings,
     AwsSettings,
+    ChannelsSettings,
     HistorySettings,
     Lazy,
     LocalSettings,
@@ -53,6 +54,7 @@ __all__ = [
     "DEVELOPMENT_SECRET",
     "AblySettings",
     "AwsSettings",
+    "ChannelsSettings",
     "HistorySettings",
     "LocalSettings",
     "OutboxSettings",
@@ -160,7 +162,7 @@ class RealtimeSettings(BaseSettings):
         Raises `ConfigurationError`.
         """
         name = provider or self.provider_name
-        sections: dict[str, LocalSettings | PusherSettings | AwsSettings | AblySettings]
+        sections: dict[str, ChannelsSettings | AwsSettings | AblySettings]
         sections = {"local": self.local, "pusher": self.pusher, "aws": self.aws}
         if self.ably.key is not None:
             sections["ably"] = self.ably

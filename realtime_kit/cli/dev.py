@@ -18,7 +18,7 @@ from realtime_kit.errors import ConfigurationError, missing_extra
 
 if TYPE_CHECKING:
     from realtime_kit.hosting.local.server import LocalServer
-    from realtime_kit.settings import LocalSettings, PusherSettings, RealtimeSettings
+    from realtime_kit.settings import ChannelsSettings, RealtimeSettings
 
 DEMO = "realtime_kit.demo:create_app()"
 
@@ -190,7 +190,7 @@ def _embedded_server(
         yield server, server_rows(server, apps)
 
 
-def _target(settings: RealtimeSettings) -> tuple[LocalSettings | PusherSettings | None, int]:
+def _target(settings: RealtimeSettings) -> tuple[ChannelsSettings | None, int]:
     """The settings and the port of the embedded server that has to be started for the app."""
     from realtime_kit.settings import is_loopback
 

@@ -14,7 +14,7 @@ from realtime_kit.errors import ConfigurationError
 if TYPE_CHECKING:
     from realtime_kit.hosting.local.server import LocalServer
     from realtime_kit.protocol.app import App, Key
-    from realtime_kit.settings import LocalSettings, PusherSettings, RealtimeSettings
+    from realtime_kit.settings import ChannelsSettings, RealtimeSettings
 
 
 @click.command(short_help="Run the embedded server.")
@@ -80,7 +80,7 @@ def serve(
     run(server, ready=lambda _: print_rows("the embedded server", server_rows(server, served)))
 
 
-def apps_of(settings: RealtimeSettings, section: LocalSettings | PusherSettings) -> list[App]:
+def apps_of(settings: RealtimeSettings, section: ChannelsSettings) -> list[App]:
     """The apps of `REALTIME_SERVER__APPS`, else the one that the provider of `section` uses."""
     from realtime_kit.protocol.app import App, Key
 
