@@ -1,8 +1,9 @@
-"""What the pages name is there: commands with their options, files, benchmarks, parameters."""
+"""What the pages name is there: commands, options, files, extras, settings."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import click
 import pytest
 
 from realtime_kit.cli import main
+from realtime_kit.settings import names
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 _COMMAND = re.compile(r"\brealtime-kit ([a-z]+\b[^`\n|#&]*)")
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -30,6 +32,13 @@ def commands() -> Iterator[object]:
             yield pytest.param(line, id=f"{page.relative_to(ROOT)}: {line}")
 
 
+def options(command: click.Command) -> set[str]:
+    """Its own, and those of the commands in it."""
+    found = {text for one in command.params for text in (*one.opts, *one.secondary_opts)}
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return found.union(*map(options, inner))
+
+
 @pytest.mark.parametrize("line", list(commands()))
 def test_a_command_has_what_is_asked_of_it(line: str) -> None:
     words = line.split()
@@ -38,8 +47,14 @@ def test_a_command_has_what_is_asked_of_it(line: str) -> None:
         name = words.pop(0)
         assert name in found.commands
         found = found.commands[name]
-    options = {text for one in found.params for text in (*one.opts, *one.secondary_opts)}
-    assert {word for word in words if word.startswith("--")} <= options
+    assert {word for word in words if word.startswith("--")} <= options(found)
+
+
+def test_an_option_that_is_told_of_is_there() -> None:
+    told = named(r"`(--[a-z-]+)")
+    of_others = {"--param", "--graceful-timeout", "--with-scheduler"}  # osls, gunicorn, rq
+    assert len(told) > 15
+    assert told - of_others <= options(main) | {"--help"}
 
 
 def test_every_command_is_on_its_page() -> None:
@@ -49,7 +64,10 @@ def test_every_command_is_on_its_page() -> None:
 
 
 def test_files_are_there() -> None:
-    paths = named(r"\b((?:tests|benchmarks|realtime_kit|templates)/[\w/.]+\.\w+)")
+    paths = named(
+        r"\b((?:tests|benchmarks|realtime_kit|templates)/[\w/.]+\.\w+)", [*PAGES, ROOT / "Makefile"]
+    )
+    paths = {path for path in paths if "NAME." not in path}  # of a provider that is to be added
     assert len(paths) > 10
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
 
@@ -66,10 +84,18 @@ def test_targets_of_make_are_there() -> None:
     assert named(r"(?:`|^|\$ )make ([a-z]+)") <= targets
 
 
-def test_every_parameter_of_a_deployment_is_described() -> None:
-    template = (ROOT / "serverless.yml").read_text()
-    (block,) = re.findall(r"^  default:\n((?:    .*\n)+)", template, re.MULTILINE)
-    pages = [ROOT / "docs" / "deploy.md", ROOT / "docs" / "lambda.md"]
-    rows = named(r"(?m)^\| (`\w+`(?:, `\w+`)*) \| .*\|$", pages)
-    described = {name for row in rows for name in re.findall(r"\w+", row)}
-    assert set(re.findall(r"^    (\w+):", block, re.MULTILINE)) <= described
+def test_extras_are_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = named(r"realtime-kit\[([\w,]+)\]")
+    assert lists
+    assert set(",".join(lists).split(",")) <= project["optional-dependencies"].keys()
+
+
+def test_settings_are_there() -> None:
+    named_in_full = named(r"\bREALTIME_[A-Z0-9_]*[A-Z]\b")
+    assert len(named_in_full) > 50
+    assert named_in_full - names().keys() == {"REALTIME_PUSHER__CLUSTR"}  # shown to be refused
+    after_another = named(r"`(REALTIME_[A-Z]+)__\w+`(.*)")
+    shortened = {f"{s}{end}" for s, rest in after_another for end in re.findall(r"`(__\w+)`", rest)}
+    assert len(shortened) > 3
+    assert shortened <= names().keys()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from realtime_kit.cli import main
+from realtime_kit.deployment import cost
 from realtime_kit.deployment.cost import Load, estimates, prices, verdict
 
 
@@ -151,7 +153,19 @@ def test_the_figures_of_the_documentation(load, amounts):
     for name, amount in amounts.items():
         digits = 2 if "." in amount else 0
         assert amount == f"${found[name].total:,.{digits}f}"
-        assert amount in page
+        assert re.search(rf"{re.escape(amount)}(?![.,]?\d)", page)
+
+
+def test_what_dominates_is_as_the_documentation_has_it():
+    page = (Path(__file__).parents[2] / "docs" / "cost.md").read_text()
+    connection = cost.WRITES_PER_CONNECTION * 0.625 + cost.READS_PER_CONNECTION * 0.125
+    database = {
+        minutes: by_name(Load(10_000, 1_000_000, 100, session=minutes))["aws"].items["DynamoDB"]
+        for minutes in (10, cost.SESSION_MINUTES)
+    }
+    assert f"${connection:.0f} a million, however short it is" in page
+    assert f"cost ${database[10]:,.0f} for DynamoDB alone" in page
+    assert f"who stay all day ${database[cost.SESSION_MINUTES]:.0f}." in page
 
 
 def test_what_makes_no_sense_is_refused():
