@@ -151,8 +151,13 @@ class TestEnds:
         assert done.stderr.endswith("realtime-kit: 0 of 2 events in 0.3 s\n")
 
     @pytest.mark.usefixtures("served")
-    def test_interrupted_before_the_count(self, start):
-        listener = listening(start, "orders", "--count", "1")
+    @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+    def test_interrupted_before_the_count(self, start, handler):
+        before = signal.signal(signal.SIGINT, handler)
+        try:  # ignored is what a shell hands on to what it starts in the background
+            listener = listening(start, "orders", "--count", "1")
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert listener.end(signal.SIGINT) == 130
         assert "Traceback" not in listener.text
 
