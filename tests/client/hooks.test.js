@@ -484,6 +484,19 @@ test("usePolling rests while it is off, hidden or offline, and asks at once afte
   await until(() => running().length === 0);
 });
 
+test("usePolling with another interval asks at once, and keeps the data", async (t) => {
+  const { show } = page(t, { strict: false });
+  const { asked, fetcher } = asking();
+  const seen = probe(({ interval }) => usePolling({ fetcher, interval }));
+  show(h(seen.Probe, { interval: 1e6 }));
+  await until(() => asked.length === 1);
+  asked[0].resolve("one");
+  await until(() => seen.last.data === "one");
+  show(h(seen.Probe, { interval: 2e6 }));
+  await until(() => asked.length === 2);
+  assert.deepEqual([seen.last.data, seen.last.isLoading], ["one", false]);
+});
+
 test("usePolling with another key forgets the data", async (t) => {
   const { show } = page(t, { strict: false });
   const seen = probe(({ id }) => {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import queue
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from realtime_kit.sources import Cursor
 from realtime_kit.web import endpoints
 from realtime_kit.web.http import HttpRequest, HttpResponse
 
+PATIENCE = 10.0
 CHANNEL = "private-notes-7"
 notes = sa.Table(
     "notes",
@@ -115,6 +118,29 @@ def test_followed_by_several(realtime, engine):
     assert seen == [["n0", "n1", "n2", "n3", "late", "later"]] * 2
     for stream in streams:
         stream.close()
+
+
+def test_one_asks_for_all_who_wait_and_nobody_while_nobody_waits(realtime, monkeypatch):
+    asked: queue.Queue[threading.Thread] = queue.Queue()
+    read = realtime.sources.read
+
+    def noted(*arguments: Any) -> Any:
+        asked.put(threading.current_thread())
+        return read(*arguments)
+
+    monkeypatch.setattr(realtime.sources, "read", noted)
+    streams = [ask(realtime, accept="*/*", waits=True).stream for _ in range(5)]
+    for stream in streams:
+        next(stream)  # which reads what there is
+    while not asked.empty():
+        asked.get()
+    (thread,) = {asked.get(timeout=PATIENCE) for _ in range(10)}
+    assert thread is not threading.current_thread()
+    for stream in streams:
+        assert thread.is_alive()
+        stream.close()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 def test_a_source_that_fails_ends_its_streams(realtime, engine, caplog):
