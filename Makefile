@@ -44,7 +44,7 @@ demo: .venv/.demo  ## the demo at http://127.0.0.1:8000 (PORT and REALTIME_PORT 
 	@$(BIN)/realtime-kit demo
 
 test: setup  ## the whole test suite, on up to four processors
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
 check: setup  ## lint, format, types, layers, the client's size
 	@$(BIN)/ruff check .

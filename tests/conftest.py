@@ -58,6 +58,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = super()._split_scope(nodeid)
             return "packaged" if "/packaged/" in file else file
 
+    config.option.loadscopereorder = False  # browsers stay last
     return Scheduling(config, log)
 
 
