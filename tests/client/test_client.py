@@ -6,7 +6,8 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice, permutations
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,15 @@ def gzipped(text: str) -> int:
     return len(gzip.compress(text.encode(), 9, mtime=0))
 
 
+def largest(texts: Iterable[str]) -> int:
+    """Bytes, in the worst of every seventh order: each bundler has its own, and they differ."""
+    return max(gzipped("".join(order)) for order in islice(permutations(texts), 0, 5040, 7))
+
+
 def test_the_core_fits_its_budget():
     modules = static_imports(CLIENT / "realtime.js")
     assert set(modules) <= set(CLIENT.glob("*.js"))
-    size = gzipped("".join(modules.values()))
+    size = largest(modules.values())
     assert size <= CORE_BYTES, f"{size} bytes"
 
 
@@ -101,10 +107,18 @@ def test_what_is_loaded_where_it_is_needed_fits_its_budget():
     assert {name: size for name, size in sizes.items() if size > LATER_BYTES} == {}
 
 
-@pytest.mark.parametrize(("folder", "most"), [("optimistic", 6_000), ("react", 4_700)])
+@pytest.mark.parametrize(("folder", "most"), [("optimistic", 5_900), ("react", 4_650)])
 def test_what_an_application_imports_beside_fits_its_budget(folder, most):
-    text = "".join(path.read_text() for path in sorted((CLIENT / folder).glob("*.js")))
-    assert gzipped(text) <= most, f"{gzipped(text)} bytes"
+    size = largest(path.read_text() for path in sorted((CLIENT / folder).glob("*.js")))
+    assert size <= most, f"{size} bytes"
+
+
+@pytest.mark.parametrize("folder", ["optimistic", "react"])
+def test_the_manual_says_how_large_it_is(checkout, folder):
+    paths = [*CLIENT.glob(f"{folder}.js"), *sorted((CLIENT / folder).glob("*.js"))]
+    size = gzipped("".join(path.read_text() for path in paths)) / 1000
+    said, *_ = re.findall(r"([\d.]+) kB", (checkout / "docs" / f"{folder}.md").read_text())
+    assert float(said) == pytest.approx(size, abs=0.1)
 
 
 @pytest.mark.parametrize("path", TRANSPORTS, ids=lambda path: path.stem)
