@@ -47,6 +47,17 @@ async function next({ t, client, steps }, ms) {
   return client.state;
 }
 
+/** For so long that the next attempt is far off. */
+async function unreachable(t, isOnLine) {
+  const on = await stage(t);
+  on.onLine(isOnLine);
+  on.server.onConnect = drop;
+  on.server.socket.drop();
+  while (!(on.steps.at(-1).retryIn > 5 * EAGER_MS)) await next(on, PATIENT_MS);
+  on.server.onConnect = silent;
+  return on;
+}
+
 // How a client gets into each state.
 const BEGIN = {
   async "[*]"(t) {
@@ -62,23 +73,8 @@ const BEGIN = {
     return on;
   },
   connected: (t) => stage(t),
-  async waiting(t) {
-    const on = await stage(t);
-    on.server.onConnect = drop;
-    on.server.socket.drop();
-    while (!(on.steps.at(-1).retryIn > 5 * EAGER_MS)) await next(on, PATIENT_MS);
-    on.server.onConnect = silent;
-    return on;
-  },
-  async offline(t) {
-    const on = await stage(t);
-    on.onLine(false);
-    on.server.onConnect = drop;
-    on.server.socket.drop();
-    while (!(on.steps.at(-1).retryIn > 5 * EAGER_MS)) await next(on, PATIENT_MS);
-    on.server.onConnect = silent;
-    return on;
-  },
+  waiting: (t) => unreachable(t, true),
+  offline: (t) => unreachable(t, false),
   async failed(t) {
     const on = await stage(t);
     on.server.socket.drop(4001);
@@ -101,20 +97,17 @@ const anew = {
   },
 };
 
+async function paused(t, isOnLine) {
+  const on = await stage(t, "own");
+  on.own.tell("open");
+  on.onLine(isOnLine);
+  on.own.tell("paused", { retryIn: 700 });
+  return on;
+}
+
 const resuming = {
-  async waiting(t) {
-    const on = await stage(t, "own");
-    on.own.tell("open");
-    on.own.tell("paused", { retryIn: 700 });
-    return on;
-  },
-  async offline(t) {
-    const on = await stage(t, "own");
-    on.own.tell("open");
-    on.onLine(false);
-    on.own.tell("paused", { retryIn: 700 });
-    return on;
-  },
+  waiting: (t) => paused(t, true),
+  offline: (t) => paused(t, false),
 };
 
 const close = ({ client }) => client.close();

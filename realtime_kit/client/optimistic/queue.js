@@ -7,7 +7,7 @@ const AWAY_MS = 1000; // of the page's own time: it stands still while the page 
 /**
  * Mutations in order, sent one after the other: two requests at once could reach the server in the
  * other order. `hooks`: fetch, client(), accepted(entry, answer), refused(entry, error), changed(),
- * exclusive(entry, run): kept.js.
+ * exclusive(entry, run): tabs.js.
  */
 export class Queue {
   entries = [];
