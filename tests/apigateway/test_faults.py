@@ -314,7 +314,7 @@ def storms(load: Load, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[...
         yield make
 
 
-@pytest.mark.parametrize("seed", range(2 * SOAK))
+@pytest.mark.parametrize("seed", range(4 * SOAK))
 def test_nobody_misses_an_event_nobody_hears_too_much_and_presence_is_exact(
     storms: Callable[..., Storm], seed: int
 ) -> None:
