@@ -1,6 +1,6 @@
 import { byId } from "./dom.js";
 import { draw, strip } from "./chart.js";
-import { base, json, page, sayDenied, start, watchBell } from "./page.js";
+import { page, sayDenied, start, watchBell } from "./page.js";
 
 const EVERY_MS = 2_000;
 const MINUTE_MS = 60_000;
@@ -25,7 +25,7 @@ function listen() {
 }
 
 async function ask(way, how) {
-  const answer = await request(way, `${base}/orders?after=${last}`);
+  const answer = await request(way, `/orders?after=${last}`);
   see(way, answer.orders, how);
   if (answer.more) await ask(way, how);
 }
@@ -39,11 +39,11 @@ async function poll() {
 const heardBy = () => document.querySelector("[name=by]:checked").value;
 
 /** A request that is counted, and by which the two clocks are compared; a failed one has nothing. */
-async function request(way, url) {
+async function request(way, path) {
   const began = Date.now();
   cost[way].requests += 1;
   try {
-    const answer = await json(client.fetch(url, { headers: { Accept: "application/json" } }));
+    const answer = await api.get(path);
     ahead = answer.now - (began + Date.now()) / 2;
     say("");
     return answer;

@@ -1,5 +1,5 @@
 import { announce } from "./dom.js";
-import { base, json, leave, me, optimistic, page, start, watchBell, wish } from "./page.js";
+import { base, leave, me, optimistic, page, start, watchBell, wish } from "./page.js";
 
 const PATIENCE_MS = 400; // a quick answer needs no word
 const { client } = start();
@@ -9,7 +9,7 @@ const likes = optimistic({
   client, channel: client.subscribe("likes"),
   initial: page.posts, // by post: {count, mine, version}
   reduce: { counted },
-  reload: ({ fetch }) => json(fetch(`${base}/likes/now`)),
+  reload: async ({ fetch }) => (await fetch(`${base}/likes/now`)).json(),
 });
 
 const like = (post, liked) => likes.mutate(

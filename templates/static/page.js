@@ -51,13 +51,6 @@ export function showUnread(number) {
   bell.querySelector(".count").textContent = unread();
 }
 
-/** The body of an answer; throws for a refusal. */
-export async function json(asked) {
-  const response = await asked;
-  if (!response.ok) throw new Error(`The server answered ${response.status}.`);
-  return response.json();
-}
-
 /** What the visitor wants the server to do with the next change. */
 export function wish() {
   return { Accept: "application/json", "X-Demo-Answer": document.querySelector("[name=answer]:checked").value };

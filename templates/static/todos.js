@@ -1,5 +1,5 @@
 import { announce, byId, el, icon, keep } from "./dom.js";
-import { base, json, me, optimistic, page, sayDenied, start, watchBell, wish } from "./page.js";
+import { base, me, optimistic, page, sayDenied, start, watchBell, wish } from "./page.js";
 
 const { client, connection } = start();
 
@@ -10,7 +10,7 @@ const todos = optimistic({
   initial: page.state, position: page.position,
   storage: localStorage, key: `todos of ${me.id}`, // what is not sent yet
   reduce: { saved },
-  reload: ({ fetch }) => json(fetch(`${base}/todos/now`)),
+  reload: async ({ fetch }) => (await fetch(`${base}/todos/now`)).json(),
   mutations: { change: { apply, send } },
 });
 // end of how
