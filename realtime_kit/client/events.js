@@ -86,6 +86,11 @@ export function decode(text) {
 /** Resolves after `ms`, or when `signal` ends it. */
 export const sleep = (ms, signal) =>
   new Promise((resolve) => {
-    const timer = setTimeout(resolve, signal.aborted ? 0 : ms);
-    signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
+    const stop = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+      resolve();
+    };
+    const timer = setTimeout(stop, signal.aborted ? 0 : ms);
+    signal.addEventListener("abort", stop);
   });

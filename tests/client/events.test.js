@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
-import { decode, Emitter, Stream, unwrap } from "../../realtime_kit/client/events.js";
+import { decode, Emitter, sleep, Stream, unwrap } from "../../realtime_kit/client/events.js";
 
 test("on returns what takes the handler off, and only that one", () => {
   const emitter = new Emitter();
@@ -98,4 +99,20 @@ test("data strings are parsed once and fall back to the text", () => {
   assert.equal(decode(""), "");
   assert.deepEqual(decode({ a: 1 }), { a: 1 });
   assert.equal(decode(undefined), undefined);
+});
+
+test("sleep leaves nothing on a signal that lives on, and ends with it", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const abort = new AbortController();
+  const { signal } = abort;
+  const left = () => getEventListeners(signal, "abort").length;
+  const over = sleep(1000, signal);
+  assert.equal(left(), 1);
+  t.mock.timers.tick(1000);
+  await over;
+  assert.equal(left(), 0);
+  const ended = sleep(1000, signal);
+  abort.abort();
+  await ended;
+  assert.equal(left(), 0);
 });
