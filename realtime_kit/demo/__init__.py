@@ -65,7 +65,14 @@ def _nonce() -> str:
 
 
 def _other_requests() -> str:
-    return " https:" if rt.settings.provider_name == "ably" else ""
+    """Where Ably's SDK asks by HTTP, which it falls back to; its emulator has no TLS."""
+    if rt.settings.provider_name != "ably":
+        return ""
+    ably = rt.settings.ably
+    if ably.tls if ably.public_tls is None else ably.public_tls:
+        return " https:"
+    host, port = ably.public_endpoint or ably.endpoint, ably.public_port or ably.port
+    return f" https: http://{host}:{port}"
 
 
 def _problem(error: HTTPException) -> ResponseReturnValue:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from realtime_kit.demo import common
+from realtime_kit.demo import common, create_app
 from realtime_kit.errors import ProviderUnavailable
 
 
@@ -135,6 +135,17 @@ def test_a_page_lets_in_no_script_from_elsewhere(visit) -> None:
     assert "unsafe-inline" not in policy
     assert "frame-ancestors 'none'" in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_page_on_ably_may_ask_where_its_sdk_does(tmp_path) -> None:
+    own = {"DEMO_DB": tmp_path / "demo.sqlite3", "REALTIME_PROVIDER": "ably"}
+    own["REALTIME_ABLY__KEY"] = "mine00.key:not-published"
+    emulator = {"ENDPOINT": "127.0.0.1", "PORT": "8765", "TLS": "false"}
+    emulated = {f"REALTIME_ABLY__{name}": value for name, value in emulator.items()}
+    for more, hosts in (({}, "wss: https:;"), (emulated, "wss: https: http://127.0.0.1:8765;")):
+        answer = create_app({**own, **more}).test_client().get("/")
+        policy = answer.headers["Content-Security-Policy"]
+        assert f"connect-src 'self' ws: {hosts}" in policy
 
 
 def test_a_mention_rings_whoever_may_read_it(visit, provider) -> None:
