@@ -31,7 +31,8 @@ FLAGS = (
 )
 PATIENCE_S = 20
 PATIENCE_MS = PATIENCE_S * 1000
-# Small draws of the back-off: the wait before another attempt is about its floor.
+# Small draws of the back-off: the wait before another attempt is about its floor. Without this:
+# apps/test_resume.py, on each transport.
 HURRY = "{ const draw = Math.random; Math.random = () => draw() / 10; }"
 _numbers = count(1)
 _BROWSER = pytest.StashKey[Browser]()

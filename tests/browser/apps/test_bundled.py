@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 from flask import Flask, jsonify, request, send_from_directory
 from playwright.sync_api import Page, expect
-from werkzeug.serving import make_server
 
 from realtime_kit import Member
 from realtime_kit.testing.servers import serve
@@ -138,7 +136,7 @@ class Application:
 
 @pytest.fixture
 def application(
-    checkout: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+    checkout: Path, bundle: Path, serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Application]:
     [(_, code)] = examples(checkout, "optimistic.md", "python")
     [(_, script), *_] = examples(checkout, "optimistic.md", "js")
@@ -181,16 +179,8 @@ def application(
                 view_func=lambda path, folder=folder: send_from_directory(bundle / folder, path),
                 endpoint=folder,
             )
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, name="application")
-        thread.start()
-        application.url = f"http://127.0.0.1:{server.server_port}"
-        try:
+        with serving(app) as application.url:
             yield application
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
 
 def open_page(window: Any, application: Application, path: str = "/") -> Page:

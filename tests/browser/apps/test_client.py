@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from flask import Flask, render_template_string, request
 from playwright.sync_api import Browser, Page
-from werkzeug.serving import make_server
 
 from realtime_kit import SignIn
 from realtime_kit.flask import FlaskRealtime
@@ -29,7 +28,7 @@ PAGE = """<!doctype html><meta name="csrf-token" content="the token">
 
 
 @pytest.fixture
-def application() -> Iterator[tuple[str, Flask]]:
+def application(serving: Any) -> Iterator[tuple[str, Flask]]:
     """URL of an application over an embedded server, and the application."""
     with serve() as served:
         app = Flask(__name__)
@@ -41,15 +40,8 @@ def application() -> Iterator[tuple[str, Flask]]:
         app.add_url_rule("/", view_func=lambda: render_template_string(PAGE), endpoint="page")
         app.add_url_rule("/other", view_func=lambda: "<p>another page", endpoint="other")
         app.add_url_rule("/headers", view_func=lambda: dict(request.headers), endpoint="headers")
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, name="application")
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", app
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with serving(app) as url:
+            yield url, app
 
 
 @pytest.fixture

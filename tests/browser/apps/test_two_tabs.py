@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from flask import Flask, render_template_string, request
 from playwright.sync_api import Browser, BrowserContext, Page
-from werkzeug.serving import make_server
 
 from realtime_kit.flask import FlaskRealtime
 
@@ -67,21 +67,15 @@ class Todos:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Todos]:
+def served(serving: Any) -> Iterator[Todos]:
     app, todos = Flask(__name__), Todos()
     app.config["REALTIME_PROVIDER"] = "null"
     FlaskRealtime(app)
     app.add_url_rule("/", view_func=lambda: render_template_string(PAGE), endpoint="page")
     app.add_url_rule("/todos", view_func=todos.add, methods=["POST"], endpoint="add")
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, name="application")
-    thread.start()
-    todos.url = f"http://127.0.0.1:{server.server_port}/"
-    yield todos
-    todos.gate.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(app) as todos.url:
+        yield todos
+        todos.gate.set()
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +183,7 @@ def test_a_page_in_the_back_forward_cache_holds_no_lock(
     served.gate.clear()
     one.evaluate("add", "a")
     served.wait(1)
-    one.goto(f"{served.url}client")  # of the same site, so that the page is kept
+    one.goto(f"{served.url}/client")  # of the same site, so that the page is kept
     served.wait(2)  # by the other
     served.gate.set()
     is_sent(other)

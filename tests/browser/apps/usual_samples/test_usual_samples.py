@@ -3,199 +3,16 @@ Chromium what the usual sample gets wrong."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import shlex
-import shutil
-import subprocess
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
-from werkzeug.serving import make_server
-
-from realtime_kit.testing.servers import Served, serve
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
 
-SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHARED = "What the examples share"
 EVENTS = "/realtime/events"
-NOBODY = ""
-
-
-def sections(checkout: Path) -> dict[str, str]:
-    return dict(SECTION.findall((checkout / "docs" / "usual-samples.md").read_text()))
-
-
-class Line:
-    """Between browser and application: what was answered to whom, and what gets lost on the way."""
-
-    def __init__(self, application: Any) -> None:
-        self._application = application
-        self.answers: list[tuple[str, str]] = []  # request, status
-        self.streams = 0  # that are open
-        self.broken: set[str] = set()
-        self.cuts = 0
-
-    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
-        asked = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
-
-        def start(status: str, *rest: Any) -> Any:
-            self.answers.append((asked, status))
-            return start_response(status, *rest)
-
-        if asked in self.broken:
-            start("500 Internal Server Error", [("Content-Type", "application/json")])
-            return [b'{"orders": "an error", "state": "an error"}']
-        answer = self._application(environ, start)
-        return self._watch(answer) if asked == f"GET {EVENTS}" else answer
-
-    def _watch(self, answer: Any) -> Iterator[bytes]:
-        self.streams += 1
-        try:
-            for chunk in answer:
-                if self.cuts and b"data:" in chunk:
-                    self.cuts -= 1
-                    return  # the connection ends, and what was on it is lost
-                yield chunk
-        finally:
-            self.streams -= 1
-            answer.close()
-
-    def statuses(self, asked: str) -> list[int]:
-        return [int(status.split()[0]) for given, status in self.answers if given == asked]
-
-
-@dataclass
-class Sample:
-    """A section's application, running. `the` is its module."""
-
-    the: ModuleType
-    url: str
-    line: Line
-
-    def call(self, name: str, *arguments: Any) -> None:
-        """A function of the example, as one of its views would call it."""
-        with self.the.app.app_context():
-            getattr(self.the, name)(*arguments)
-
-    def rt(self, verb: str, *arguments: Any, **options: Any) -> Any:
-        with self.the.app.app_context():
-            return getattr(self.the.rt, verb)(*arguments, **options)
-
-    def signed_in(self, page: Page, user: str) -> Page:
-        """As the application's login would do it."""
-        cookies = self.the.app.session_interface.get_signing_serializer(self.the.app)
-        value = cookies.dumps({"user": user})
-        page.context.add_cookies([{"name": "session", "value": value, "url": self.url}])
-        return page
-
-    @property
-    def waiting(self) -> int:
-        """How many streams and polls the application holds."""
-        with self.the.app.app_context():
-            return int(self.the.rt.realtime.following.waiting)
-
-    def subscriptions(self, channel: str) -> int:
-        found = self.rt("channel", channel, info=["subscription_count"])
-        return found.subscription_count or 0
-
-    def sql(self, statement: str, *values: dict[str, Any]) -> list[Any]:
-        """In the example's database; with values once for each."""
-        with self.the.engine.begin() as db:
-            done = db.execute(self.the.sa.text(statement), list(values) or None)
-            return done.all() if done.returns_rows else []
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    with serve() as served:
-        yield served
-
-
-@pytest.fixture
-def start(
-    served: Served, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Sample]]:
-    """`start(TITLE)`: the application of that section."""
-    for name, value in served.environ.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
-    page = sections(checkout)
-
-    with ExitStack() as ending:
-
-        def start(title: str) -> Sample:
-            files = dict(FILE.findall(page[title]))
-            for name, text in {**dict(FILE.findall(page[SHARED])), **files}.items():
-                path = tmp_path / ("templates" if name.endswith(".html") else "") / name
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(text)
-            the = load(tmp_path / "app.py")
-            the.app.secret_key = "of these tests"
-            the.app.wsgi_app = line = Line(the.app.wsgi_app)
-            if engine := getattr(the, "engine", None):
-                ending.callback(engine.dispose)
-            if "App.jsx" in files:
-                bundle(page[SHARED], checkout, tmp_path)
-            server = make_server("127.0.0.1", 0, the.app, threaded=True)
-            thread = threading.Thread(target=server.serve_forever, name="application")
-            thread.start()
-            ending.callback(server.server_close)
-            ending.callback(thread.join)
-            ending.callback(server.shutdown)
-            return Sample(the, f"http://127.0.0.1:{server.server_port}", line)
-
-        yield start
-
-
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sample", path)
-    assert spec
-    assert spec.loader
-    the = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(the)
-    the.app.root_path = str(path.parent)
-    return the
-
-
-def bundle(shared: str, checkout: Path, folder: Path, entry: str = "main.jsx") -> None:
-    """With the manual's own command, and the packages as `npm install` puts them there."""
-    modules = folder / "node_modules"
-    shutil.copytree(checkout / "realtime_kit" / "client", modules / "realtime-kit-client")
-    for name in ("react", "react-dom", "scheduler", "pusher-js"):
-        (modules / name).symlink_to(checkout / "node_modules" / name)
-    if entry == "main.jsx":
-        with (folder / entry).open("a") as main:
-            main.write("window.root = root;\n")
-    command = re.search(r"\$ npx (esbuild .*)\n", shared)
-    assert command
-    words = shlex.split(command[1].replace("main.jsx", entry))
-    words[0] = str(checkout / "node_modules" / ".bin" / "esbuild")
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture
-def visit(window: Callable[..., Any]) -> Callable[..., Page]:
-    """`visit(sample, path, user)`: the page, in a profile of its own."""
-
-    def visit(sample: Sample, path: str, user: str = NOBODY) -> Page:
-        page: Page = window().page
-        if user:
-            sample.signed_in(page, user)
-        page.goto(sample.url + path)
-        return page
-
-    return visit
 
 
 def until(page: Page, condition: Callable[[], Any]) -> None:
@@ -207,19 +24,19 @@ def until(page: Page, condition: Callable[[], Any]) -> None:
     raise AssertionError("it never came")
 
 
-def test_every_section_of_the_table_is_an_application(checkout):
+def test_every_section_of_the_table_is_an_application(checkout, sections, files_of):
     text = (checkout / "docs" / "usual-samples.md").read_text()
     listed = re.findall(r"^\| \[.+?\]\(#(.+?)\) \|", text, re.MULTILINE)
-    shared, *titles = sections(checkout)
-    assert shared == SHARED
+    shared, *titles = sections
+    assert shared == "What the examples share"
     anchors = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
     assert listed == anchors
     for title in titles:
-        section = sections(checkout)[title]
+        section = sections[title]
         assert re.findall(r"^\*\*(The usual sample|The trap|Here)\b", section, re.MULTILINE) == [
             "The usual sample", "The trap", "Here",
         ]  # fmt: skip
-        files = dict(FILE.findall(section))
+        files = files_of(section)
         assert "app.py" in files
         assert files.keys() & {"App.jsx", "index.html"}
 
@@ -428,11 +245,10 @@ def test_like_is_shown_at_once_counted_once_and_taken_back_with_the_reason(start
     assert sample.sql("SELECT post, user FROM likes") == [(7, "ada")]
 
 
-def test_pusher_private_data_is_on_private_channels_alone(start, visit, checkout, tmp_path):
+def test_pusher_private_data_is_on_private_channels_alone(start, visit, bundle):
     sample = start("Pusher: server, trigger, subscribe")
     ada, grace, mallory = (visit(sample, "/", user) for user in ("ada", "grace", "mallory"))
-    shared = sections(checkout)[SHARED]
-    bundle(shared, checkout, tmp_path, "notices.js")
+    bundle("notices.js")
     with_pusher_js = visit(sample, "/static/empty.html", "ada")
     with_pusher_js.set_content('<ul id="notices" data-user="ada"></ul>')
     with_pusher_js.add_script_tag(url="/static/main.js", type="module")

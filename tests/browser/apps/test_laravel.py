@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from flask import Flask, send_from_directory
 from playwright.sync_api import ConsoleMessage, Page
-from werkzeug.serving import make_server
 
 from realtime_kit.protocol.app import App, Key
 from realtime_kit.testing.servers import serve
@@ -72,7 +70,7 @@ class Application:
 
 @pytest.fixture
 def application(
-    checkout: Path, snippets: Any, monkeypatch: pytest.MonkeyPatch
+    checkout: Path, snippets: Any, serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Application]:
     with serve(App("1", (Key("app-key", "app-secret"),))) as served:
         for name, value in served.environ.items():
@@ -89,16 +87,8 @@ def application(
             view_func=lambda path: send_from_directory(checkout / "node_modules", path),
             endpoint="modules",
         )
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, name="application")
-        thread.start()
-        made.url = f"http://127.0.0.1:{server.server_port}"
-        try:
+        with serving(app) as made.url:
             yield made
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
 
 class Visitor:

@@ -3,13 +3,12 @@ configured in the page."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, send_from_directory
-from werkzeug.serving import make_server
 
 from realtime_kit import Member
 from realtime_kit.flask import FlaskRealtime
@@ -32,7 +31,7 @@ PAGE = """<!doctype html>
 
 
 @pytest.fixture
-def application(checkout: Path) -> Iterator[tuple[str, FlaskRealtime, Flask]]:
+def application(checkout: Path, serving: Any) -> Iterator[tuple[str, FlaskRealtime, Flask]]:
     with serve() as served:
         app = Flask(__name__)
         app.testing = True
@@ -50,15 +49,8 @@ def application(checkout: Path) -> Iterator[tuple[str, FlaskRealtime, Flask]]:
             view_func=lambda path: send_from_directory(checkout / "node_modules", path),
             endpoint="modules",
         )
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, name="application")
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", rt, app
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with serving(app) as url:
+            yield url, rt, app
 
 
 def test_echo_needs_no_endpoints_to_be_named(application, window) -> None:
